@@ -1,0 +1,56 @@
+"""Payloads of the streams between units, each defined once."""
+
+from amaranth.hdl import Shape, ShapeLike, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .arch import EngineArch
+
+__all__ = ["Token", "activation_shape", "beat_layout", "frame_layout", "item_layout", "load_layout", "vector_layout"]
+
+#: A token per frame that its giver can take whole. ``valid`` and ``ready`` as in a stream, without a payload.
+Token = wiring.Signature({"valid": Out(1), "ready": In(1)})
+
+
+def activation_shape(arch: EngineArch) -> Shape:
+    """An input code of an engine."""
+    return Shape(arch.activation_bits, signed=arch.activation_signed)
+
+
+def beat_layout(*, lanes: int, address_bits: int, value: ShapeLike) -> data.StructLayout:
+    """Selected elements on their way to an engine's lanes.
+
+    Lane ``p`` takes the pair (position ``address * lanes + p``, ``values[p]``) where ``mask[p]`` is set. ``last`` ends the
+    vector; the last beat may carry no pair.
+    """
+    return data.StructLayout({
+        "address": unsigned(address_bits), "values": data.ArrayLayout(value, lanes), "mask": unsigned(lanes), "last": unsigned(1),
+    })
+
+
+def item_layout(arch: EngineArch) -> data.StructLayout:
+    """One pair on its way to a lane's multipliers.
+
+    ``index`` is ``fold * lane_positions + local address``; ``fold_end`` marks the last pair of a fold, ``vector_end`` that of
+    the last fold. A vector without pairs is one item of value zero.
+    """
+    return data.StructLayout({
+        "index": unsigned(arch.index_bits), "value": activation_shape(arch), "fold_end": unsigned(1), "vector_end": unsigned(1),
+    })
+
+
+def vector_layout(*, width: int, value: ShapeLike) -> data.StructLayout:
+    """Elements of a finished vector in drain order, ``width`` a beat; ``last`` ends the vector."""
+    return data.StructLayout({"values": data.ArrayLayout(value, width), "last": unsigned(1)})
+
+
+def frame_layout(*, width: int, value: ShapeLike, keep: bool) -> data.StructLayout:
+    """Elements in the model's order at the network's border; ``keep`` marks those of the last beat that exist."""
+    members: dict[str, ShapeLike] = {"data": data.ArrayLayout(value, width)}
+    if keep:
+        members["keep"] = unsigned(width)
+    return data.StructLayout({**members, "last": unsigned(1)})
+
+
+#: One write into one loadable memory: 32 bits (or fewer) of row ``row`` of memory number ``memory``.
+load_layout = data.StructLayout({"memory": unsigned(16), "row": unsigned(16), "data": unsigned(32)})
