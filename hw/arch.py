@@ -6,9 +6,10 @@ The records say *what is built*; the planner in ``sw`` chooses them, the hardwar
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 __all__ = [
-    "AccumulatorKind", "EngineArch", "EngineImages", "LayerArch", "LayerImages", "MemoryMap", "Mode", "NetworkArch",
+    "AccumulatorKind", "EngineArch", "EngineImages", "LayerArch", "LayerImages", "Mode", "NetworkArch",
     "RequantiseArch", "SelectArch", "SelectImages", "SelectKind", "bits_for", "ceil_div",
 ]
 
@@ -282,7 +283,7 @@ class LayerArch:
 class NetworkArch:
     """A pipeline of layers.
 
-    ``input_width`` codes arrive per beat; one of it and the first engine's lanes divides the other. ``loadable`` memories
+    ``input_width`` codes arrive per beat; it divides the first engine's lanes. ``loadable`` memories
     can be written at run time through the ``load`` stream; their initial contents are kept either way.
     """
 
@@ -295,8 +296,11 @@ class NetworkArch:
         if not self.layers:
             raise ValueError("layers must hold at least one layer, not ()")
         lanes = self.layers[0].engine.lanes
-        if self.input_width % lanes and lanes % self.input_width:
-            raise ValueError(f"input_width must divide the first layer's lanes ({lanes}) or be a multiple, not {self.input_width!r}")
+        if lanes % self.input_width:
+            raise ValueError(f"input_width must divide the first layer's lanes ({lanes}), not {self.input_width!r}")
+        for before, after in pairwise(self.layers):
+            if before.select.lanes != after.engine.lanes or before.select.kernels != after.engine.positions:
+                raise ValueError(f"layers must fit together, not {before.name!r} and {after.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,17 +346,3 @@ class SelectImages:
 class LayerImages:
     engine: EngineImages
     select: SelectImages
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryMap:
-    """Where one memory is on the load stream: ``chunks`` memories of at most 32 bits from number ``first`` on."""
-
-    name: str
-    width: int
-    depth: int
-    first: int
-
-    @property
-    def chunks(self) -> int:
-        return ceil_div(self.width, 32)

@@ -4,9 +4,12 @@ from amaranth.hdl import Shape, ShapeLike, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .arch import EngineArch
+from .arch import EngineArch, SelectArch, bits_for
 
-__all__ = ["Token", "activation_shape", "beat_layout", "frame_layout", "item_layout", "load_layout", "vector_layout"]
+__all__ = [
+    "Token", "activation_shape", "arrival_layout", "beat_layout", "frame_layout", "item_layout", "load_layout",
+    "threshold_layout", "vector_layout",
+]
 
 #: A token per frame that its giver can take whole. ``valid`` and ``ready`` as in a stream, without a payload.
 Token = wiring.Signature({"valid": Out(1), "ready": In(1)})
@@ -42,6 +45,16 @@ def item_layout(arch: EngineArch) -> data.StructLayout:
 def vector_layout(*, width: int, value: ShapeLike) -> data.StructLayout:
     """Elements of a finished vector in drain order, ``width`` a beat; ``last`` ends the vector."""
     return data.StructLayout({"values": data.ArrayLayout(value, width), "last": unsigned(1)})
+
+
+def arrival_layout(*, width: int, value: ShapeLike) -> data.StructLayout:
+    """Elements of a vector on their way to a threshold finder, in any order; only those in ``mask`` exist."""
+    return data.StructLayout({"values": data.ArrayLayout(value, width), "mask": unsigned(width), "last": unsigned(1)})
+
+
+def threshold_layout(arch: SelectArch) -> data.StructLayout:
+    """What decides a k-WTA: codes above ``threshold`` win, and the first ``ties`` of those equal to it."""
+    return data.StructLayout({"threshold": unsigned(arch.value_bits), "ties": unsigned(bits_for(arch.winners + 1))})
 
 
 def frame_layout(*, width: int, value: ShapeLike, keep: bool) -> data.StructLayout:

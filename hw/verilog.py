@@ -1,25 +1,26 @@
 """Portable Verilog of a component, one flat module, the same bytes every time.
 
-Amaranth's own `verilog.convert` is silently wrong in Icarus: its ``always @*`` blocks that read constants alone are never
-triggered and leave X. Here Yosys turns processes into nets before writing, which leaves only assignments, clocked
-registers and memories.
+Amaranth's own `verilog.convert` is silently wrong in Icarus: its ``always @*`` blocks that read constants alone are
+never triggered and leave X. Here Yosys turns processes into nets before writing, which leaves only assignments,
+clocked registers and memories.
 """
 
+import importlib
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from amaranth.back import rtlil
 from amaranth.hdl import Const, Module, Shape, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from .yosys import run_yosys
 
 __all__ = ["LINT_WAIVERS", "emit", "emit_rtlil"]
 
 LINT_WAIVERS = {
-    "UNUSEDSIGNAL": "A block need not use every bit of its inputs: an end mark, a ready, the low bits of a rounded sum.",
+    "UNUSEDSIGNAL": "A block need not use every bit of an input: an end mark, a ready, low bits that are rounded off.",
     "UNOPTFLAT": "Bits of one wire may depend on other bits of it (fields of a payload); there are no true loops.",
     "WIDTH": "Operands are widened and results cut where Amaranth computed their widths; Verilog does so implicitly.",
 }
@@ -29,7 +30,7 @@ LINT_WAIVERS = {
 class _Plain(wiring.Component):
     """A component without the constant ports of streams that are always valid or always ready."""
 
-    def __init__(self, inner: wiring.Component):
+    def __init__(self, inner: Any):
         self._inner = inner
         self._ports = {}
         for path, member, value in inner.signature.flatten(inner):
@@ -51,6 +52,7 @@ def emit_rtlil(component: wiring.Component, *, name: str) -> str:
     values = [value for _, _, value in component.signature.flatten(component)]
     if any(isinstance(value, Const) for value in values):
         component = _Plain(component)
+    rtlil = importlib.import_module("amaranth.back.rtlil")  # the type stubs do not know it
     return rtlil.convert(component, name=name, emit_src=False)
 
 

@@ -1,0 +1,147 @@
+"""The threshold of a long vector: a histogram of its codes, scanned from the top."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .arch import SelectArch, bits_for
+from .layouts import Token, arrival_layout, threshold_layout
+from .winners import balanced_sum
+
+__all__ = ["Histogram"]
+
+
+class Histogram(wiring.Component):
+    """Counts the codes of a vector as they arrive, then scans the counts for the K-th largest code.
+
+    Port ``p`` of the arriving beats counts into a memory of its own. A word of it holds ``bins`` neighbouring counts,
+    so that a scan takes ``rows = 2**value_bits / bins`` cycles, always; it clears what it reads. Zeros are not counted:
+    where fewer than K codes are left, the threshold is 0 and takes no ties. After reset the histogram is cleared before
+    the first token.
+
+    In cycles, the last beat of a vector arriving on ``i`` in cycle 0 (and the threshold before it taken by then)::
+
+        0        last beat          read its bins
+        1        start of the scan  write them back; read the top row
+        rows     read the bottom row
+        rows+1   token              a new vector may arrive from the next cycle on
+        rows+4   threshold on `o`   bins added over the ports, summed from the top, compared
+
+    Members
+    -------
+    i : In(stream.Signature(arrival_layout(...)))
+        Always ready, R codes a cycle: a vector may only be sent after its token was taken.
+    credit : Out(Token)
+    o : Out(stream.Signature(threshold_layout(arch)))
+        One per vector. The scan of the next vector waits until it is taken.
+    """
+
+    i: stream.Interface
+    credit: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, arch: SelectArch):
+        self._arch = arch
+        super().__init__({
+            "i": In(stream.Signature(arrival_layout(width=arch.width, value=arch.value_bits))), "credit": Out(Token),
+            "o": Out(stream.Signature(threshold_layout(arch))),
+        })
+
+    @staticmethod
+    def latency(arch: SelectArch) -> int:
+        """Cycles from a vector's last beat on ``i`` to its threshold on ``o``, where nothing is in the way."""
+        return (1 << arch.value_bits) // arch.bins + 4
+
+    def elaborate(self, platform):
+        m = Module()
+        arch = self._arch
+        rows, bin_bits = (1 << arch.value_bits) // arch.bins, (arch.bins - 1).bit_length()
+        # A memory holds an element per word of the store at most.
+        count_bits, total_bits = bits_for(arch.words + 1), bits_for(arch.kernels + 1)
+
+        idle, scanning, publish = Signal(), Signal(init=1), Signal()
+        arrived, arrive, claimed, start = Signal(), Signal(), Signal(), Signal()
+        row = Signal(bits_for(rows), init=rows - 1)
+        m.d.comb += [
+            self.i.ready.eq(1), self.credit.valid.eq(idle), arrive.eq(self.i.valid & self.i.p.last),
+            start.eq((arrive | arrived) & ~claimed),
+        ]
+        with m.If(self.credit.valid & self.credit.ready):
+            m.d.sync += idle.eq(0)
+        with m.If(arrive):
+            m.d.sync += arrived.eq(1)
+        with m.If(scanning):
+            m.d.sync += row.eq(row - 1)
+            with m.If(row == 0):
+                m.d.sync += [scanning.eq(0), idle.eq(1), row.eq(rows - 1)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [self.o.valid.eq(0), claimed.eq(0)]
+        with m.If(start):
+            m.d.sync += [arrived.eq(0), scanning.eq(1), publish.eq(1), claimed.eq(1)]
+
+        # Read-modify-write: what is read in one cycle is written in the next; the memory forwards in between.
+        clear = Signal()
+        m.d.sync += clear.eq(scanning)
+        counts = []
+        for port in range(arch.width):
+            m.submodules[f"memory{port}"] = memory = Memory(
+                shape=arch.bins * count_bits, depth=max(2, rows), init=[])
+            write = memory.write_port()
+            read = memory.read_port(transparent_for=(write,))
+            code = self.i.p.values[port]
+            address = Signal(bits_for(rows), name=f"address{port}", reset_less=True)
+            hit = Signal(arch.bins, name=f"hit{port}")
+            chosen = code[:bin_bits] if bin_bits else Const(0, 1)
+            m.d.comb += [
+                read.addr.eq(Mux(scanning, row, code[bin_bits:])), write.addr.eq(address),
+                write.en.eq(clear | hit.any()),
+            ]
+            m.d.sync += [
+                address.eq(read.addr),
+                hit.eq(Mux(self.i.valid & self.i.p.mask[port] & (code != 0), 1 << chosen, 0)),
+            ]
+            bins = [read.data.word_select(index, count_bits) for index in range(arch.bins)]
+            m.d.comb += write.data.eq(Mux(clear, 0, Cat((count + hit[index])[:count_bits]
+                                                        for index, count in enumerate(bins))))
+            counts.append(bins)
+
+        # The scan's pipeline: counts read, totals of the ports, totals from the top of the row, decision.
+        steps = [(scanning & publish, row == 0)]
+        for name in ("counts", "totals", "sums"):
+            valid, bottom = Signal(name=f"{name}_valid"), Signal(name=f"{name}_bottom")
+            m.d.sync += [valid.eq(steps[-1][0]), bottom.eq(steps[-1][1])]
+            steps.append((valid, bottom))
+        valid, bottom = steps[-1]
+        totals = [Signal(total_bits, name=f"total{index}", reset_less=True) for index in range(arch.bins)]
+        sums = [Signal(total_bits, name=f"sum{index}", reset_less=True) for index in range(arch.bins)]
+        for index in range(arch.bins):
+            m.d.sync += [
+                totals[index].eq(balanced_sum([bins[index] for bins in counts])),
+                sums[index].eq(balanced_sum([total + 0 for total in totals[index:]])),
+            ]
+        found, need, above = Signal(), Signal(bits_for(arch.winners + 1)), Signal(bits_for(arch.winners + 1))
+        depth, threshold = Signal.like(row), Signal(arch.value_bits)
+        reaches = Signal(arch.bins)
+        m.d.comb += [
+            reaches.eq(Cat(total >= need for total in sums)),
+            self.o.p.threshold.eq(threshold), self.o.p.ties.eq(Mux(found, need - above, 0)),
+        ]
+        with m.If(valid & ~found):
+            m.d.sync += depth.eq(depth - 1)
+            with m.If(reaches[0]):
+                m.d.sync += found.eq(1)
+                # The highest bin that reaches K: the sums fall from bin to bin.
+                for index, reach in enumerate(reaches):
+                    with m.If(reach):
+                        m.d.sync += [
+                            threshold.eq(Cat(Const(index, bin_bits), depth)),
+                            above.eq(sums[index + 1] if index + 1 < arch.bins else 0),
+                        ]
+            with m.Else():
+                m.d.sync += need.eq(need - sums[0])
+        with m.If(valid & bottom):
+            m.d.sync += self.o.valid.eq(1)
+        with m.If(start):
+            m.d.sync += [found.eq(0), need.eq(arch.winners), depth.eq(rows - 1), threshold.eq(0)]
+        return m

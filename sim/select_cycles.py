@@ -1,0 +1,138 @@
+"""The cycle model of `dovetail.hw.select`: when tokens are given and when beats leave, exactly."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..hw.arch import SelectArch, SelectKind
+
+__all__ = ["Emission", "SelectCycles"]
+
+#: Registers that a word passes on its way out, by kind. The store has two; NonZero adds one, Winners three.
+_STAGES = {SelectKind.ALL: 2, SelectKind.NONZERO: 3, SelectKind.GLOBAL: 5, SelectKind.LOCAL: 5}
+#: Index of the register in front of which a word waits for its vector's threshold.
+_COMPARE = 2
+_NEVER = -1 << 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emission:
+    """Cycles in which a vector's first and last beats transfer, and how many beats there are."""
+
+    first: int
+    last: int
+    beats: int
+
+
+class SelectCycles:
+    """Follows one select unit from vector to vector; cycle 0 is the first clock edge after reset.
+
+    Words leave the store through a pipeline whose registers each move on when the next one is free. Behind a word that
+    waits, the others close up, so a word enters the last register one cycle after its predecessor did, or when that
+    leaves it, whichever is later. Only the last word's read (which frees half of the store) and the last word's
+    comparison (which makes room for the next threshold) have to be traced further back.
+    """
+
+    def __init__(self, arch: SelectArch):
+        self._arch = arch
+        self._stages = _STAGES[arch.kind]
+        self._search = self._result = 0
+        if arch.kind is SelectKind.GLOBAL:
+            self._search = (1 << arch.value_bits) // arch.bins
+            self._result = self._search + 3
+        elif arch.kind is SelectKind.LOCAL:
+            self._search = self._result = arch.value_bits
+        self._taken = _NEVER
+        self._idle = self._search if arch.kind is SelectKind.GLOBAL else 0     # the histogram is cleared first
+        self._threshold_taken = _NEVER
+        self._reads = deque([_NEVER] * 2, maxlen=2)                         # of the last words of the vectors before
+        self._compares = deque([_NEVER] * (_COMPARE + 1), maxlen=_COMPARE + 1)  # of the words before
+        self._exits = np.full(self._stages, _NEVER)                         # of the words before
+
+    def token(self) -> int:
+        """First cycle in which the token for the next vector is valid."""
+        return max(0, self._taken + 1, self._idle, self._reads[0] + 1)
+
+    def frame(
+        self, values: Sequence[int] | np.ndarray, *, taken: int, last_beat: int, ready: int | Callable[[int], int],
+    ) -> Emission:
+        """Account for the next vector.
+
+        Parameters
+        ----------
+        values : (M,) integers
+            The vector in the model's order.
+        taken, last_beat : int
+            Cycles in which its token was taken and its last beat arrived.
+        ready : int or function
+            First cycle from which the consumer is ready for this vector's first beat and all after it, or a function
+            that tells this cycle, given the one in which the first beat becomes valid.
+
+        Raises
+        ------
+        ValueError
+            If there are not M values, the token was taken before it was valid, or the last beat came too early.
+        """
+        arch, stages = self._arch, self._stages
+        values = np.asarray(values)
+        if values.shape != (arch.kernels,):
+            raise ValueError(f"values must have the shape ({arch.kernels},), not {values.shape!r}")
+        if taken < self.token():
+            raise ValueError(f"taken must be at least {self.token()}, not {taken!r}")
+        if last_beat < taken + arch.beats:
+            raise ValueError(f"last_beat must be at least {taken + arch.beats}, not {last_beat!r}")
+        self._taken = taken
+
+        issue = max(last_beat + 2, self._reads[-1] + 1)
+        enter = max(issue + stages - 1, int(self._exits[-1]))
+        compare = issue + _COMPARE
+        if arch.is_kwta:
+            start = max(last_beat + 2, self._threshold_taken + 2)
+            self._idle = start + self._search
+            self._threshold_taken = max(start + self._result, self._compares[-1])
+            compare = max(compare, self._threshold_taken + 1)
+            enter = max(enter, compare + stages - 1 - _COMPARE)
+
+        beats = self._beats(self._selected(values))
+        exits = enter + np.cumsum(np.maximum(beats, 1))
+        head = int(np.argmax(beats > 0))
+        valid = int(exits[head]) - int(beats[head]) + 1
+        first = max(valid, ready(valid) if callable(ready) else ready)
+        exits[head:] += first - valid
+
+        # Word w is entry w + stages of the history: the exits of the words before come first.
+        history = np.concatenate([self._exits, exits])
+        final = len(beats) - 1
+        read = max(issue + final, int(history[final]))
+        if arch.is_kwta:
+            for word in range(max(0, final - _COMPARE), final + 1):
+                self._compares.append(max(compare + word, int(history[word + _COMPARE])))
+            read = max(read, self._compares[0])
+        self._reads.append(read)
+        self._exits = history[-stages:]
+        return Emission(first=first, last=int(exits[-1]), beats=int(beats.sum()))
+
+    def _selected(self, values: np.ndarray) -> np.ndarray:
+        """Which elements are handed on."""
+        arch = self._arch
+        if arch.kind is SelectKind.NONZERO:
+            return values != 0
+        if not arch.is_kwta or arch.losers:
+            return np.ones(arch.kernels, bool)
+        threshold = np.partition(values, arch.kernels - arch.winners)[arch.kernels - arch.winners]
+        selected = values > threshold
+        if threshold > 0:
+            selected[np.flatnonzero(values == threshold)[: arch.winners - np.count_nonzero(selected)]] = True
+        return selected
+
+    def _beats(self, selected: np.ndarray) -> np.ndarray:
+        """Beats as which each word is sent."""
+        arch = self._arch
+        padded = np.zeros(arch.words * arch.width, bool)
+        padded[: arch.kernels] = selected
+        parts = padded.reshape(arch.words, max(1, arch.width // arch.lanes), -1)
+        beats = np.count_nonzero(parts.any(axis=2), axis=1)
+        beats[-1] = max(1, beats[-1])
+        return beats

@@ -1,0 +1,230 @@
+"""Run a network's RTL, and hold every output and every cycle against the golden model and the cycle model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..hw.arch import ceil_div
+from ..hw.network import NetworkTop
+from ..sw.order import assign_kids, drain_order
+from ..sw.plan import Plan
+from . import golden
+from .cycles import LayerCycles, NetworkCycles, layer_cycles, network_cycles
+from .simulate import Engine, Simulation
+
+__all__ = ["Mismatch", "NetworkSimulation", "Verification", "frames_to_words", "words_to_frames"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """The first difference between the RTL and the golden model.
+
+    Members
+    -------
+    layer : str
+    frame, element : int
+        Number of the input, and of the output element in the model's order.
+    cycle : int
+        Clock cycle in which the element left the layer.
+    expected, got : int
+    """
+
+    layer: str
+    frame: int
+    element: int
+    cycle: int
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        return (f"layer {self.layer!r}, frame {self.frame}, element {self.element}, cycle {self.cycle}: "
+                f"expected {self.expected}, got {self.got}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verification:
+    """What one simulation showed.
+
+    Members
+    -------
+    outputs : int64 (n, M)
+        Of the RTL.
+    mismatches : int
+        Elements that differ from the golden model.
+    first_mismatch : Mismatch or None
+    predicted : NetworkCycles
+    measured : int
+        Cycles of the whole run.
+    measured_per_inference : float
+        Steady interval between results.
+    layers : tuple of LayerCycles
+    stalled : bool
+        Random stalls were on: then cycles are not comparable.
+    cycles_per_second : float
+        Speed of the simulator.
+    """
+
+    outputs: np.ndarray
+    mismatches: int
+    first_mismatch: Mismatch | None
+    predicted: NetworkCycles
+    measured: int
+    measured_per_inference: float
+    layers: tuple[LayerCycles, ...]
+    stalled: bool
+    cycles_per_second: float
+
+    @property
+    def passed(self) -> bool:
+        return not self.mismatches and (self.stalled or self.measured == self.predicted.total)
+
+
+def frames_to_words(codes: np.ndarray, width: int) -> dict[str, np.ndarray]:
+    """Input beats of frames (n, L): ``width`` codes each, the last one filled up with zeros."""
+    frames, length = codes.shape
+    beats = ceil_div(length, width)
+    padded = np.zeros((frames, beats * width), np.int64)
+    padded[:, :length] = codes
+    last = np.zeros((frames, beats), np.int64)
+    last[:, -1] = 1
+    return {"data": padded.reshape(-1, width), "last": last.ravel()}
+
+
+def words_to_frames(words: dict[str, np.ndarray], length: int) -> np.ndarray:
+    """Results (n, M) of output beats.
+
+    Raises
+    ------
+    ValueError
+        If frames have another length: the stream itself is wrong then.
+    """
+    width = words["data"].shape[1]
+    beats = ceil_div(length, width)
+    data = words["data"].reshape(-1, beats * width)
+    expected_last = np.zeros(beats, np.int64)
+    expected_last[-1] = 1
+    keep = np.concatenate([np.full(beats - 1, (1 << width) - 1), [(1 << (length - (beats - 1) * width)) - 1]])
+    if (words["last"].reshape(-1, beats) != expected_last).any() or (words["keep"].reshape(-1, beats) != keep).any():
+        raise ValueError(f"words must be frames of {length} elements")
+    return data[:, :length]
+
+
+class NetworkSimulation:
+    """A planned network made ready for one simulator.
+
+    Parameters
+    ----------
+    plan : Plan
+    engine : Engine
+
+    Raises
+    ------
+    ToolMissing, ToolFailed
+        If a program that the engine needs is missing or fails.
+    """
+
+    def __init__(self, plan: Plan, *, engine: Engine = Engine.CXXRTL):
+        self._plan, self._engine = plan, engine
+        self._simulation = Simulation(NetworkTop(plan.arch, plan.images), engine=engine)
+
+    def verify(self, codes: np.ndarray, *, stall_seed: int | None = None, vcd: Path | None = None) -> Verification:
+        """Run frames through the RTL, back to back.
+
+        Parameters
+        ----------
+        codes : int (n, L)
+            Input codes.
+        stall_seed : int, optional
+            Stall both sides at random.
+        vcd : path, optional
+            Write waves there.
+
+        Raises
+        ------
+        SimulationError
+            If the RTL stops delivering.
+        """
+        plan = self._plan
+        results = golden.run(plan.network, codes)
+        expected = results[-1].outputs
+        predicted = network_cycles(plan, results)
+        beats = ceil_div(expected.shape[1], plan.arch.layers[-1].select.width)
+        run = self._simulation.run(
+            {"i": frames_to_words(codes, plan.arch.input_width)}, {"o": beats * len(codes)}, stall_seed=stall_seed, vcd=vcd)
+        outputs = words_to_frames(run.outputs["o"], expected.shape[1])
+        different = outputs != expected
+        mismatch = None
+        if different.any():
+            mismatch = self._locate(codes, results) or _last_mismatch(plan, outputs, expected, run.times["o"], beats)
+        ends = run.times["o"][beats - 1::beats]
+        start = (len(ends) - 1) // 2
+        interval = float(ends[-1] - ends[start]) / (len(ends) - 1 - start) if len(ends) > 1 else float(run.cycles)
+        return Verification(
+            outputs=outputs, mismatches=int(different.sum()), first_mismatch=mismatch, predicted=predicted,
+            measured=run.cycles, measured_per_inference=interval,
+            layers=tuple(layer_cycles(planned, result) for planned, result in zip(plan.layers, results, strict=True)),
+            stalled=stall_seed is not None, cycles_per_second=run.cycles_per_second)
+
+    def _locate(self, codes: np.ndarray, results: Sequence[golden.LayerResult]) -> Mismatch | None:
+        """The first layer whose elements differ, by watching the streams between the layers."""
+        if self._engine not in (Engine.CXXRTL, Engine.AMARANTH):
+            return None
+        plan = self._plan
+        sums = [f"layer{number}.engine.o" for number in range(len(plan.layers))]
+        codes_out = [f"layer{number}.select.o" for number in range(len(plan.layers))]
+        watched = Simulation(NetworkTop(plan.arch, plan.images), engine=self._engine, probes=[*sums, *codes_out])
+        beats = ceil_div(results[-1].outputs.shape[1], plan.arch.layers[-1].select.width)
+        run = watched.run({"i": frames_to_words(codes, plan.arch.input_width)}, {"o": beats * len(codes)})
+        for planned, result, of_engine, of_select in zip(plan.layers, results, sums, codes_out, strict=True):
+            found = _sums_mismatch(planned, result, *run.probes[of_engine])
+            found = found or _beats_mismatch(planned, result, *run.probes[of_select])
+            if found is not None:
+                return found
+        return None
+
+
+def _sums_mismatch(planned, result: golden.LayerResult, times: np.ndarray, words: dict[str, np.ndarray]) -> Mismatch | None:
+    arch = planned.arch.engine
+    order = drain_order(assign_kids(planned.packing, arch), arch)
+    frames = len(times) // arch.beats
+    got = words["values"][:frames * arch.beats].reshape(frames, *order.shape)
+    expected = np.where(order >= 0, result.sums[:frames, order], got)
+    where = np.argwhere(got != expected)
+    if not len(where):
+        return None
+    frame, beat, port = where[0].tolist()
+    return Mismatch(layer=f"{planned.layer.name} (sums)", frame=frame, element=int(order[beat, port]),
+                    cycle=int(times[frame * arch.beats + beat]), expected=int(expected[frame, beat, port]),
+                    got=int(got[frame, beat, port]))
+
+
+def _beats_mismatch(planned, result: golden.LayerResult, times: np.ndarray, words: dict[str, np.ndarray]) -> Mismatch | None:
+    lanes = planned.arch.select.lanes
+    frame_of = np.concatenate([[0], np.cumsum(words["last"])[:-1]]) if len(times) else np.zeros(0, np.int64)
+    frames = int(words["last"].sum())
+    got = np.zeros((frames, result.outputs.shape[1]), np.int64)
+    when = np.full(got.shape, -1)
+    for lane in range(lanes):
+        taken = (words["mask"] >> lane & 1 == 1) & (frame_of < frames)
+        element = words["address"][taken] * lanes + lane
+        got[frame_of[taken], element] = words["values"][taken, lane]
+        when[frame_of[taken], element] = times[taken]
+    where = np.argwhere(got != result.outputs[:frames])
+    if not len(where):
+        return None
+    frame, element = where[0].tolist()
+    cycle = when[frame, element]
+    if cycle < 0:       # the element never came: the vector's end is where it was missed
+        cycle = times[np.nonzero(words["last"])[0][frame]]
+    return Mismatch(layer=f"{planned.layer.name} (selection)", frame=frame, element=element, cycle=int(cycle),
+                    expected=int(result.outputs[frame, element]), got=int(got[frame, element]))
+
+
+def _last_mismatch(plan: Plan, outputs: np.ndarray, expected: np.ndarray, times: np.ndarray, beats: int) -> Mismatch:
+    frame, element = np.argwhere(outputs != expected)[0].tolist()
+    width = plan.arch.layers[-1].select.width
+    return Mismatch(layer=plan.layers[-1].layer.name, frame=frame, element=element,
+                    cycle=int(times[frame * beats + element // width]), expected=int(expected[frame, element]),
+                    got=int(outputs[frame, element]))

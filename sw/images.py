@@ -1,0 +1,79 @@
+"""Memory contents of a packed layer."""
+
+import numpy as np
+
+from ..hw.arch import EngineArch, EngineImages, LayerArch, LayerImages, bits_for
+from .network import Layer
+from .order import assign_kids, drain_order, select_images
+from .packer import Packing
+
+__all__ = ["layer_images", "lane_rows"]
+
+
+def lane_rows(rows: np.ndarray, lanes: int) -> int:
+    """Most AWT rows that a lane stores when ``rows`` (F, L) differ from position to position."""
+    return max(1, max(int(rows[:, lane::lanes].sum()) for lane in range(lanes)))
+
+
+def layer_images(layer: Layer, packing: Packing, mask: np.ndarray, arch: LayerArch) -> LayerImages:
+    """Contents of every memory of one layer.
+
+    Parameters
+    ----------
+    layer, packing : Layer, Packing
+    mask : bool (M, L)
+        Positions that have a slot: what was packed.
+    arch : LayerArch
+    """
+    engine = arch.engine
+    table = assign_kids(packing, engine)
+    order = drain_order(table, engine)
+    parameters = np.append(layer.bias, 0)[order]        # index -1: no kernel, no bias
+    multipliers: tuple[tuple[int, ...], ...] = ()
+    if layer.multiplier is not None and arch.requantise is not None:
+        multipliers = _columns(np.append(layer.multiplier, 0)[order])
+    weights, rows = _weight_rows(layer, mask, table, packing, engine)
+    return LayerImages(
+        engine=EngineImages(weights=weights, rows=rows, biases=_columns(parameters), multipliers=multipliers),
+        select=select_images(order, layer.kernels))
+
+
+def _columns(array: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(column) for column in array.T.tolist())
+
+
+def _weight_rows(layer: Layer, mask: np.ndarray, table: np.ndarray, packing: Packing, arch: EngineArch):
+    """AWT rows of every lane and, where rows per position differ, the table that finds them."""
+    weight_mask = (1 << arch.weight_bits) - 1
+    memories = [[0] * arch.lane_rows for _ in range(arch.lanes)]
+    tables = [[0] * (arch.folds * arch.lane_positions) for _ in range(arch.lanes)]
+    free = [0] * arch.lanes
+    kid_of = np.zeros(layer.kernels, np.int64)
+    for fold in range(arch.folds):
+        rows = packing.rows[fold].tolist()
+        start = []
+        for position in range(arch.positions):
+            lane, address = position % arch.lanes, position // arch.lanes
+            index = fold * arch.lane_positions + address
+            if arch.row_table:
+                start.append(free[lane])
+                free[lane] += rows[position]
+                tables[lane][index] = start[position] | rows[position] << bits_for(arch.lane_rows)
+            else:
+                start.append(index)
+        for bank in range(arch.banks):
+            kids = table[fold, bank]
+            used = kids >= 0
+            kid_of[kids[used]] = np.nonzero(used)[0]
+            members = np.sort(kids[used])
+            local, positions = np.nonzero(mask[members])
+            by_position = np.lexsort((local, positions))
+            previous, row = -1, 0
+            low = bank * arch.slot_bits
+            for kernel, position in zip(members[local[by_position]].tolist(), positions[by_position].tolist(), strict=True):
+                row = row + 1 if position == previous else 0
+                previous = position
+                slot = int(layer.weights[kernel, position]) & weight_mask | int(kid_of[kernel]) << arch.weight_bits
+                memories[position % arch.lanes][start[position] + row] |= slot << low
+    contents = tuple(map(tuple, memories))
+    return contents, tuple(map(tuple, tables)) if arch.row_table else None

@@ -1,0 +1,257 @@
+"""The planner: engines, lanes, banks, folds and drain widths for a wanted number of cycles per inference."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from ..hw.arch import (
+    AccumulatorKind, EngineArch, LayerArch, LayerImages, Mode, NetworkArch, RequantiseArch, SelectArch, SelectKind, ceil_div,
+)
+from ..hw.errors import DovetailError
+from .images import lane_rows, layer_images
+from .network import Layer, Network
+from .packer import Packing, pack
+from .settings import LayerSettings, Settings
+
+__all__ = ["Plan", "PlanError", "PlannedLayer", "plan"]
+
+#: Wanted cycles per inference when nobody says.
+DEFAULT_TARGET = 1024
+#: Deepest accumulator file that the planner makes of LUT RAM: two halves of 16 accumulators in two columns of 16 words.
+LUT_RAM_KIDS = 32
+#: Longest vector whose k-WTA keeps it in registers.
+LOCAL_KERNELS = 32
+_POWERS = tuple(2**exponent for exponent in range(9))
+
+
+class PlanError(DovetailError):
+    """A target that cannot be met."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlannedLayer:
+    """One layer as it will be built.
+
+    Members
+    -------
+    layer : Layer
+    mask : bool (M, L)
+        Positions that have a slot.
+    packing : Packing
+    arch : LayerArch
+    images : LayerImages
+    """
+
+    layer: Layer
+    mask: np.ndarray
+    packing: Packing
+    arch: LayerArch
+    images: LayerImages
+
+    @property
+    def rows(self) -> np.ndarray | None:
+        """Rows (F, L) where they differ from position to position."""
+        return self.packing.rows if self.arch.engine.row_table else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A network as it will be built."""
+
+    network: Network
+    settings: Settings
+    arch: NetworkArch
+    layers: tuple[PlannedLayer, ...]
+
+    @property
+    def images(self) -> list[LayerImages]:
+        return [layer.images for layer in self.layers]
+
+
+def plan(network: Network, settings: Settings) -> Plan:
+    """Choose every layer's engine: the fewest multipliers that reach the target, then the fewest lanes.
+
+    Raises
+    ------
+    PlanError
+        If a layer cannot reach the target; says what it can reach.
+    DovetailError
+        If a setting names a layer that does not exist, or settings contradict each other.
+    """
+    names = [layer.name for layer in network.layers]
+    for name in settings.layers:
+        if name not in names:
+            raise DovetailError(f"settings: no layer {name!r}; the network has {', '.join(names)}")
+    chosen = [settings.layers.get(name, LayerSettings()) for name in names]
+    modes = [fixed.mode or settings.mode for fixed in chosen]
+    if chosen[0].mode is None and modes[0] is Mode.SPARSE_SPARSE:
+        modes[0] = Mode.SPARSE_DENSE
+    masks = [np.ones_like(layer.mask) if mode is Mode.DENSE else layer.mask for layer, mode in zip(network.layers, modes, strict=True)]
+
+    engines, packings = [], []
+    for number, (layer, fixed, mode, mask) in enumerate(zip(network.layers, chosen, modes, masks, strict=True)):
+        selected = layer.positions
+        if mode is Mode.SPARSE_SPARSE and number and network.layers[number - 1].winners:
+            selected = network.layers[number - 1].winners or selected
+        search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, selected=selected, settings=settings, first=not number)
+        engine, packing = search.best()
+        engines.append(engine)
+        packings.append(packing)
+
+    selects = [_select(layer, engine, fixed, consumer) for layer, engine, fixed, consumer in zip(
+        network.layers, engines, chosen, [(engine, mode) for engine, mode in zip(engines, modes, strict=True)][1:] + [None], strict=True)]
+    arches = [
+        LayerArch(name=layer.name, mode=mode, engine=engine, requantise=_requantise(layer), select=select)
+        for layer, mode, engine, select in zip(network.layers, modes, engines, selects, strict=True)
+    ]
+    lanes = engines[0].lanes
+    width = settings.input_width or lanes
+    if lanes % width:
+        raise DovetailError(f"settings: input_width must divide the first layer's lanes ({lanes}), not {width}")
+    arch = NetworkArch(layers=tuple(arches), input_width=width, loadable=settings.loadable)
+    layers = tuple(
+        PlannedLayer(layer=layer, mask=mask, packing=packing, arch=layer_arch,
+                     images=layer_images(layer, packing, mask, layer_arch))
+        for layer, mask, packing, layer_arch in zip(network.layers, masks, packings, arches, strict=True))
+    return Plan(network=network, settings=settings, arch=arch, layers=layers)
+
+
+def _requantise(layer: Layer) -> RequantiseArch | None:
+    if layer.output_bits is None:
+        return None
+    return RequantiseArch(multiplier_bits=layer.multiplier_bits, shift=layer.shift, code_bits=layer.output_bits)
+
+
+def _select(layer: Layer, engine: EngineArch, fixed: LayerSettings, consumer: tuple[EngineArch, Mode] | None) -> SelectArch:
+    """The unit behind a layer; ``consumer`` is the next layer's engine and mode, None behind the last."""
+    lanes, sparse = (engine.drain_width, False) if consumer is None else (consumer[0].lanes, consumer[1] is Mode.SPARSE_SPARSE)
+    common = {"kernels": layer.kernels, "width": engine.drain_width, "beats": engine.beats, "lanes": lanes}
+    if layer.output_bits is None:
+        return SelectArch(**common, value_bits=engine.sum_bits, value_signed=True, kind=SelectKind.ALL, bins=1)
+    if layer.winners is None:
+        kind = SelectKind.NONZERO if sparse else SelectKind.ALL
+        return SelectArch(**common, value_bits=layer.output_bits, kind=kind, bins=1)
+    kind = fixed.kwta or (SelectKind.LOCAL if layer.kernels <= LOCAL_KERNELS else SelectKind.GLOBAL)
+    return SelectArch(**common, value_bits=layer.output_bits, kind=kind, winners=layer.winners, losers=not sparse,
+                      bins=min(fixed.bins or 4, 1 << layer.output_bits))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Search:
+    """Candidates for one layer's engine.
+
+    Members
+    -------
+    selected : int
+        Pairs per vector at most.
+    """
+
+    layer: Layer
+    fixed: LayerSettings
+    mode: Mode
+    mask: np.ndarray
+    selected: int
+    settings: Settings
+    first: bool
+
+    def best(self) -> tuple[EngineArch, Packing]:
+        target = self.settings.target_cycles or DEFAULT_TARGET
+        fastest: tuple[float, EngineArch, Packing] | None = None
+        winner: tuple[tuple[int, int, int], EngineArch, Packing] | None = None
+        for packing in self._packings():
+            for engine in self._engines(packing):
+                cycles = self._interval(engine, packing)
+                if fastest is None or cycles < fastest[0]:
+                    fastest = cycles, engine, packing
+                cost = engine.multipliers, engine.drain_width, engine.lanes
+                if cycles <= target and (winner is None or cost < winner[0]):
+                    winner = cost, engine, packing
+        if winner is not None:
+            return winner[1], winner[2]
+        if fastest is None:
+            raise DovetailError(f"settings: no engine fits layer {self.layer.name!r}: see its lanes, columns and drain_width")
+        if self.settings.target_cycles is not None and not (self.fixed.lanes and self.fixed.banks):
+            raise PlanError(f"layer {self.layer.name!r} cannot reach {target} cycles per inference; "
+                            f"the fastest engine found takes about {round(fastest[0])}")
+        return fastest[1], fastest[2]
+
+    def _packings(self) -> Iterator[Packing]:
+        """The layer packed for every sensible number of banks."""
+        fixed = self.fixed
+        if self.mode is Mode.DENSE:
+            whole = _dense_packing(self.layer)
+        else:
+            whole = _packed(self.mask.tobytes(), self.mask.shape, None, fixed.set_size)
+        if fixed.banks is not None:
+            choices = [fixed.banks]
+        elif whole.complementary:
+            choices = sorted({ceil_div(whole.sets, folds) for folds in range(1, whole.sets + 1)})
+        else:
+            choices = [banks for banks in _POWERS[:6] if banks <= self.layer.kernels]
+        for banks in choices:
+            if whole.complementary:
+                yield _folded(whole, banks)
+            else:
+                depth = fixed.set_size or min(512, ceil_div(self.layer.kernels, banks))
+                yield _packed(self.mask.tobytes(), self.mask.shape, banks, depth)
+
+    def _engines(self, packing: Packing) -> Iterator[EngineArch]:
+        layer, fixed = self.layer, self.fixed
+        device = self.settings.device
+        lut_ram = packing.set_size <= LUT_RAM_KIDS and (device is None or device.has_lut_ram)
+        kind = fixed.accumulator or (AccumulatorKind.LUT_RAM if lut_ram else AccumulatorKind.BLOCK_RAM)
+        # A second column of block RAM costs memories and forwarding; one of LUT RAM costs nothing.
+        columns = fixed.columns or (2 if kind is AccumulatorKind.LUT_RAM and packing.set_size > 1 else 1)
+        table = not packing.complementary
+        for lanes in [fixed.lanes] if fixed.lanes else [lanes for lanes in _POWERS[:7] if lanes <= layer.positions]:
+            for width in [fixed.drain_width] if fixed.drain_width else [w for w in _POWERS[:5] if w <= max(columns, packing.set_size)]:
+                rows = lane_rows(packing.rows, lanes) if table else packing.folds * ceil_div(layer.positions, lanes)
+                try:
+                    yield EngineArch(
+                        positions=layer.positions, lanes=lanes, banks=packing.banks, folds=packing.folds,
+                        set_size=packing.set_size, columns=columns, drain_width=width, weight_bits=layer.weight_bits,
+                        activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
+                        indexed=self.mode is Mode.SPARSE_SPARSE, capacity=min(self.selected, ceil_div(layer.positions, lanes)),
+                        lane_rows=rows, row_table=table, most_rows=max(1, int(packing.rows.max())), accumulator=kind)
+                except ValueError as error:
+                    raise DovetailError(f"settings: layer {layer.name!r}: {error}") from error
+
+    def _interval(self, engine: EngineArch, packing: Packing) -> float:
+        """Cycles per vector, estimated: exact where every position arrives, an average where winners fall as they may."""
+        pairs = self.selected / engine.lanes
+        if self.selected < self.layer.positions and engine.lanes > 1:
+            pairs += 0.8 * pairs**0.5
+        rows = np.maximum(packing.rows, 1).mean()
+        fold = max(pairs * rows + engine.drain_slots, 1 + engine.groups * engine.group_period)
+        arrival = self.layer.positions / engine.lanes if self.first or self.mode is not Mode.SPARSE_SPARSE else 0
+        scan = 0
+        if self.layer.winners is not None and self.layer.output_bits is not None:
+            scan = (1 << self.layer.output_bits) / (self.fixed.bins or 4) + 8
+        return max(engine.folds * fold, arrival, engine.beats + scan)
+
+
+@lru_cache(maxsize=64)
+def _packed(mask: bytes, shape: tuple[int, int], banks: int | None, set_size: int | None) -> Packing:
+    return pack(np.frombuffer(mask, bool).reshape(shape), banks=banks, set_size=set_size)
+
+
+def _dense_packing(layer: Layer) -> Packing:
+    """One kernel a set: every position is taken."""
+    return Packing(
+        kernels=layer.kernels, positions=layer.positions, set_size=1, banks=layer.kernels, folds=1,
+        members=np.arange(layer.kernels).reshape(1, layer.kernels, 1), rows=np.ones((1, layer.positions), np.int64),
+        nonzero=layer.kernels * layer.positions)
+
+
+def _folded(packing: Packing, banks: int) -> Packing:
+    """The sets of a complementary packing in folds of ``banks``."""
+    sets = packing.members.reshape(packing.sets, packing.set_size)
+    folds = ceil_div(packing.sets, banks)
+    members = np.full((folds * banks, packing.set_size), -1, np.int64)
+    members[:packing.sets] = sets
+    return replace(packing, banks=banks, folds=folds, members=members.reshape(folds, banks, packing.set_size),
+                   rows=np.ones((folds, packing.positions), np.int64))

@@ -1,0 +1,123 @@
+"""What a user fixes about a build: a TOML file, or options of the command line."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+
+from ..hw.arch import AccumulatorKind, Mode, SelectKind
+from ..hw.errors import DovetailError
+
+__all__ = ["Device", "LayerSettings", "Settings", "read_settings"]
+
+
+class Device(Enum):
+    """Devices that plans are made for."""
+
+    UP5K = "up5k"
+    HX8K = "hx8k"
+    ECP5_25K = "ecp5-25k"
+    ECP5_45K = "ecp5-45k"
+    ECP5_85K = "ecp5-85k"
+    XCUP = "xcup"
+
+    @property
+    def has_lut_ram(self) -> bool:
+        return self not in (Device.UP5K, Device.HX8K)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSettings:
+    """What is fixed about one layer; None leaves the choice to the planner. Terms as in ``hw.arch.EngineArch``."""
+
+    mode: Mode | None = None
+    lanes: int | None = None
+    banks: int | None = None
+    set_size: int | None = None
+    columns: int | None = None
+    drain_width: int | None = None
+    accumulator: AccumulatorKind | None = None
+    kwta: SelectKind | None = None
+    bins: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is fixed about a network.
+
+    Members
+    -------
+    target_cycles : int | None
+        Cycles per inference that every layer must keep up with.
+    mode : Mode
+        Of every layer that ``layers`` says nothing about. A first layer takes every input in the sparse-sparse mode too,
+        unless its own settings ask for zero skipping with ``mode = "sparse-sparse"``.
+    input_width : int | None
+        Codes per input beat.
+    loadable : bool
+        Memories can be written at run time.
+    device : Device | None
+    layers : Mapping[str, LayerSettings]
+    """
+
+    target_cycles: int | None = None
+    mode: Mode = Mode.SPARSE_SPARSE
+    input_width: int | None = None
+    loadable: bool = False
+    device: Device | None = None
+    layers: Mapping[str, LayerSettings] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.target_cycles is not None and self.target_cycles < 1:
+            raise ValueError(f"target_cycles must be at least 1, not {self.target_cycles!r}")
+
+
+_ENUMS = {"mode": Mode, "accumulator": AccumulatorKind, "kwta": SelectKind, "device": Device}
+_KWTA = (SelectKind.GLOBAL, SelectKind.LOCAL)
+
+
+def _value(where: str, key: str, value: object) -> object:
+    if key in _ENUMS:
+        choices = [kind for kind in _ENUMS[key] if key != "kwta" or kind in _KWTA]
+        for choice in choices:
+            if choice.value == value:
+                return choice
+        names = ", ".join(choice.value for choice in choices)
+        raise DovetailError(f"{where}: {key} must be one of {names}, not {value!r}")
+    if key == "loadable":
+        if not isinstance(value, bool):
+            raise DovetailError(f"{where}: {key} must be true or false, not {value!r}")
+        return value
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise DovetailError(f"{where}: {key} must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def _table(where: str, table: Mapping[str, object], record: type) -> dict[str, object]:
+    known = [entry.name for entry in fields(record) if entry.name != "layers"]
+    for key in table:
+        if key not in known:
+            raise DovetailError(f"{where}: unknown setting {key!r}; known are {', '.join(known)}")
+    return {key: _value(where, key, value) for key, value in table.items()}
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a TOML file: settings of the network at the top, those of a layer under ``[layers.NAME]``.
+
+    Raises
+    ------
+    DovetailError
+        If it is no TOML, or holds a setting that does not exist or a value that is none.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DovetailError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DovetailError(f"{path}: not a TOML file: {error}") from error
+    tables = document.pop("layers", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise DovetailError(f"{path}: layers must be tables, written [layers.NAME]")
+    layers = {name: LayerSettings(**_table(f"{path}: layer {name}", table, LayerSettings)) for name, table in tables.items()}
+    return Settings(layers=layers, **_table(str(path), document, Settings))
