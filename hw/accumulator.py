@@ -15,9 +15,9 @@ class AccumulatorFile(wiring.Component):
     """``kids`` accumulators in two halves, kept in ``columns`` memories that a drain slot reads side by side.
 
     Every clock cycle is one slot, in one of two kinds. A *multiply* slot adds ``product`` to accumulator ``kid`` of
-    ``half``. A *drain* slot shows word ``word`` of every column of ``half`` (accumulators ``word * columns`` and following)
-    at ``sums`` and clears them. Slots take effect in order, so there are no hazards for the user to mind; one half can
-    fill while the other drains. A cycle with nothing to do is a multiply slot with a product of zero.
+    ``half``. A *drain* slot shows word ``word`` of every column of ``half`` (accumulators ``word * columns`` and
+    following) at ``sums`` and clears them. Slots take effect in order, so there are no hazards for the user to mind;
+    one half can fill while the other drains. A cycle with nothing to do is a multiply slot with a product of zero.
 
     The address inputs come one cycle *before* the product and the sums of the same slot::
 
@@ -80,7 +80,8 @@ class AccumulatorFile(wiring.Component):
         m.d.sync += address_now.eq(address)
 
         # A column is written where the KID points, or in a drain slot; all columns at once *means* a drain slot.
-        # Power-up is such a slot too: where initial and reset value agree, the drain bit becomes the flip-flops' own reset.
+        # Power-up is such a slot too: where initial and reset value agree, the drain bit becomes the flip-flops' own
+        # reset.
         write_now = Signal(self._columns, init=(1 << self._columns) - 1, reset_less=True)
         drain_now = Signal(reset_less=True)
         column_now = Signal(range(max(2, self._columns)), reset_less=True)

@@ -1,7 +1,7 @@
 """Architecture records: every fact about a generated network, free of Amaranth.
 
-The records say *what is built*; the planner in ``sw`` chooses them, the hardware in ``hw`` obeys them and the cycle model in
-``sim`` reads the same numbers. Terms are those of ``docs/architecture.md``.
+The records say *what is built*; the planner in ``sw`` chooses them, the hardware in ``hw`` obeys them and the cycle
+model in ``sim`` reads the same numbers. Terms are those of ``docs/architecture.md``.
 """
 
 from dataclasses import dataclass
@@ -64,13 +64,16 @@ class EngineArch:
     Members
     -------
     positions : int
-        Length L of the input vector. Position ``i`` belongs to lane ``i % lanes`` and is its local address ``i // lanes``.
+        Length L of the input vector. Position ``i`` belongs to lane ``i % lanes`` and is local address
+        ``i // lanes`` there.
     lanes, banks, folds : int
-        P, S_par and F: ``lanes * banks`` multipliers; fold ``f`` computes the kernels of sets ``f * banks .. (f + 1) * banks - 1``.
+        P, S_par and F: ``lanes * banks`` multipliers; fold ``f`` computes the kernels of sets
+        ``f * banks .. (f + 1) * banks - 1``.
     set_size : int
         N, the kernels that share one bank in one fold; a KID is ``0 .. set_size - 1``.
     columns : int
-        Accumulators of one file that a single drain slot reads (a power of two); KID ``k`` is in column ``k % columns``.
+        Accumulators of one file that a single drain slot reads (a power of two); KID ``k`` is in column
+        ``k % columns``.
     drain_width : int
         R, the sums that leave the engine in one cycle. Divides ``columns``, or is a multiple of it.
     weight_bits, activation_bits, sum_bits : int
@@ -110,8 +113,8 @@ class EngineArch:
     accumulator: AccumulatorKind = AccumulatorKind.LUT_RAM
 
     def __post_init__(self) -> None:
-        _check_positive(self, "positions", "lanes", "banks", "folds", "set_size", "columns", "drain_width", "weight_bits",
-                        "activation_bits", "sum_bits", "capacity", "lane_rows", "most_rows")
+        _check_positive(self, "positions", "lanes", "banks", "folds", "set_size", "columns", "drain_width",
+                        "weight_bits", "activation_bits", "sum_bits", "capacity", "lane_rows", "most_rows")
         if self.columns & (self.columns - 1):
             raise ValueError(f"columns must be a power of two, not {self.columns!r}")
         if self.drain_width % self.columns and self.columns % self.drain_width:
@@ -310,11 +313,11 @@ class EngineImages:
     Members
     -------
     weights : tuple[tuple[int, ...], ...]
-        Per lane, the AWT rows; bank ``b`` is at bit ``b * slot_bits``. Without a row table, row ``fold * lane_positions + a``
-        belongs to local address ``a``.
+        Per lane, the AWT rows; bank ``b`` is at bit ``b * slot_bits``. Without a row table, row
+        ``fold * lane_positions + a`` belongs to local address ``a``.
     rows : tuple[tuple[int, ...], ...] | None
-        Per lane and per ``fold * lane_positions + a``: first row (low ``bits_for(lane_rows)`` bits) and, above, the number
-        of rows (``bits_for(most_rows + 1)`` bits).
+        Per lane and per ``fold * lane_positions + a``: first row (low ``bits_for(lane_rows)`` bits) and, above, the
+        number of rows (``bits_for(most_rows + 1)`` bits).
     biases, multipliers : tuple[tuple[int, ...], ...]
         Per output port and per beat of the vector; biases signed, multipliers unsigned (empty where m = 1).
     """

@@ -23,8 +23,8 @@ class Drain(wiring.Component):
     """Captures a group in every lane and bank at once and sends it bank by bank, ``drain_width`` sums a beat.
 
     Bank ``b`` of a group gives ``group // drain_width`` beats; port ``p`` of beat ``n`` of them is KID
-    ``group_start + n * drain_width + p``. The same bank of all lanes is added in a balanced tree, then the bias. ``o`` has
-    no back-pressure: its receiver gave a token for the whole vector, and is always ready.
+    ``group_start + n * drain_width + p``. The same bank of all lanes is added in a balanced tree, then the bias. ``o`` has no
+    back-pressure: its receiver gave a token for the whole vector, and is always ready.
 
     Members
     -------
@@ -47,7 +47,8 @@ class Drain(wiring.Component):
         ids = {} if load_ids is None else load_ids
         mask = (1 << arch.sum_bits) - 1
         self._biases = [
-            Rom(width=arch.sum_bits, depth=arch.beats, init=[bias & mask for bias in port], load_id=ids.get(f"biases{number}"))
+            Rom(width=arch.sum_bits, depth=arch.beats, init=[bias & mask for bias in port],
+                load_id=ids.get(f"biases{number}"))
             for number, port in enumerate(images.biases)
         ]
         column = data.ArrayLayout(signed(arch.sum_bits), arch.columns)
@@ -102,9 +103,9 @@ class Drain(wiring.Component):
             m.d.sync += position.eq(position + 1)
             with m.If(last):
                 m.d.sync += position.eq(0)
-        valid_in_rom, last_in_rom = self._register(m, valid, "valid_in_rom"), self._register(m, last, "last_in_rom")
-        valid_at_add, last_at_add = self._register(m, valid_in_rom, "valid_at_add"), self._register(m, last_in_rom, "last_at_add")
-        m.d.sync += [self.o.valid.eq(valid_at_add), self.o.p.last.eq(last_at_add)]
+        for place in ("in_rom", "at_add"):
+            valid, last = self._register(m, valid, f"valid_{place}"), self._register(m, last, f"last_{place}")
+        m.d.sync += [self.o.valid.eq(valid), self.o.p.last.eq(last)]
         for port in range(arch.drain_width):
             terms = [lane[port * arch.sum_bits:(port + 1) * arch.sum_bits].as_signed() for lane in lanes]
             total = pipelined_sum(m, terms, shape=signed(arch.sum_bits), name=f"tree{port}")

@@ -1,7 +1,7 @@
 """Decides when the lanes drain: which cycles are drain slots, and of which accumulators."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .arch import EngineArch, bits_for
@@ -33,7 +33,7 @@ class DrainControl(wiring.Component):
     """
 
     complete: Signal
-    credit: wiring.PureInterface
+    credit: stream.Interface
     drain: Signal
     retire: Signal
     half: Signal

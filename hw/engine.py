@@ -19,10 +19,12 @@ __all__ = ["Engine", "memories"]
 def memories(arch: EngineArch, images: EngineImages) -> list[tuple[str, int, int, tuple[int, ...]]]:
     """Name, width, depth and contents of an engine's memories, in the order of their numbers on the load stream."""
     mask = (1 << arch.sum_bits) - 1
-    found = [(f"weights{lane}", arch.banks * arch.slot_bits, arch.lane_rows, rows) for lane, rows in enumerate(images.weights)]
+    found = [(f"weights{lane}", arch.banks * arch.slot_bits, arch.lane_rows, rows)
+             for lane, rows in enumerate(images.weights)]
     if images.rows is not None:
         width = bits_for(arch.lane_rows) + bits_for(arch.most_rows + 1)
-        found += [(f"rows{lane}", width, arch.folds * arch.lane_positions, rows) for lane, rows in enumerate(images.rows)]
+        depth = arch.folds * arch.lane_positions
+        found += [(f"rows{lane}", width, depth, rows) for lane, rows in enumerate(images.rows)]
     found += [(f"biases{port}", arch.sum_bits, arch.beats, tuple(bias & mask for bias in biases))
               for port, biases in enumerate(images.biases)]
     return found
@@ -31,8 +33,8 @@ def memories(arch: EngineArch, images: EngineImages) -> list[tuple[str, int, int
 class Engine(wiring.Component):
     """Sums of a layer: vectors of (position, value) pairs in, finished sums with bias out, in drain order.
 
-    A vector is stored, replayed fold by fold, and drained while the next fold runs. See ``docs/architecture.md`` for the
-    cycle count; ``sim.cycles`` computes it exactly.
+    A vector is stored, replayed fold by fold, and drained while the next fold runs. See ``docs/architecture.md`` for
+    the cycle count; ``sim.cycles`` computes it exactly.
 
     Members
     -------
@@ -45,7 +47,7 @@ class Engine(wiring.Component):
     """
 
     i: stream.Interface
-    credit: wiring.PureInterface
+    credit: stream.Interface
     o: stream.Interface
     load: stream.Interface
 
@@ -73,9 +75,10 @@ class Engine(wiring.Component):
         for number in range(arch.lanes):
             m.submodules[f"lane{number}"] = lane = Lane(arch, self._images, lane=number, load_ids=self._load_ids)
             m.d.comb += [
-                lane.push.eq(intake.push[number]), lane.address.eq(intake.address), lane.value.eq(intake.values[number]),
-                lane.end.eq(intake.end), lane.drain.eq(control.drain), lane.retire.eq(control.retire),
-                lane.word.eq(control.word), lane.half.eq(control.half), drain.sums[number].eq(lane.sums),
+                lane.push.eq(intake.push[number]), lane.address.eq(intake.address),
+                lane.value.eq(intake.values[number]), lane.end.eq(intake.end), lane.drain.eq(control.drain),
+                lane.retire.eq(control.retire), lane.word.eq(control.word), lane.half.eq(control.half),
+                drain.sums[number].eq(lane.sums),
             ]
             complete.append(lane.complete)
             ends.append(lane.vector_end)

@@ -54,11 +54,13 @@ class InputFrames(wiring.Component):
         # Only the last regular beat can hold codes beyond the frame.
         surplus = beats * self._width - self._length
         exist = [(beat != beats - 1) if number >= self._width - surplus else 1 for number in range(self._width)]
-        keep = Cat(*(inside & here & ((code != 0) if self._skip_zeros else 1) for here, code in zip(exist, codes, strict=True)))
+        keep = Cat(*(inside & here & ((code != 0) if self._skip_zeros else 1)
+                     for here, code in zip(exist, codes, strict=True)))
         m.d.comb += [
             inside.eq(beat != beats), self.o.valid.eq(self.i.valid & (inside | self.i.p.last)),
             self.i.ready.eq(self.o.ready | ~(inside | self.i.p.last)),
-            self.o.p.address.eq(address), self.o.p.last.eq(self.i.p.last), self.o.p.mask.eq(keep << (part * self._width)),
+            self.o.p.address.eq(address), self.o.p.last.eq(self.i.p.last),
+            self.o.p.mask.eq(keep << (part * self._width)),
         ]
         for lane in range(self._lanes):
             m.d.comb += self.o.p.values[lane].eq(codes[lane % self._width])

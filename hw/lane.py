@@ -19,8 +19,8 @@ __all__ = ["Lane", "Multiplier"]
 class Multiplier(wiring.Component):
     """A (lane, bank) pair: one multiplier and its accumulator file.
 
-    ``slot`` is the bank's part of an AWT row; weight, KID and value are registered, the product once more. ``sums`` shows a
-    drain slot's accumulators ``latency`` cycles after the slot's row was at ``slot``.
+    ``slot`` is the bank's part of an AWT row; weight, KID and value are registered, the product once more. ``sums``
+    shows a drain slot's accumulators ``latency`` cycles after the slot's row was at ``slot``.
 
     Members
     -------
@@ -52,7 +52,8 @@ class Multiplier(wiring.Component):
         arch = self._arch
         product_bits = arch.weight_bits + arch.activation_bits
         m.submodules.file = file = AccumulatorFile(
-            kids=arch.kids, columns=arch.columns, sum_bits=arch.sum_bits, product_bits=product_bits, kind=arch.accumulator)
+            kids=arch.kids, columns=arch.columns, sum_bits=arch.sum_bits, product_bits=product_bits,
+            kind=arch.accumulator)
         weight = Signal(signed(arch.weight_bits), reset_less=True)
         kid = Signal(arch.kid_bits, reset_less=True)
         product = Signal(signed(product_bits), reset_less=True)
@@ -108,8 +109,8 @@ class Lane(wiring.Component):
                             load_id=ids.get(f"weights{lane}"))
         sums = data.ArrayLayout(data.ArrayLayout(signed(arch.sum_bits), arch.columns), arch.banks)
         members = {
-            "push": In(1), "address": In(bits_for(arch.lane_positions)), "value": In(activation_shape(arch)), "end": In(1),
-            "drain": In(1), "retire": In(1), "word": In(bits_for(arch.drain_slots)), "half": In(1),
+            "push": In(1), "address": In(bits_for(arch.lane_positions)), "value": In(activation_shape(arch)),
+            "end": In(1), "drain": In(1), "retire": In(1), "word": In(bits_for(arch.drain_slots)), "half": In(1),
             "complete": Out(1), "vector_end": Out(1), "sums": Out(sums),
         }
         if load_ids is not None:
@@ -130,7 +131,8 @@ class Lane(wiring.Component):
             if arch.row_table:
                 m.d.comb += [table.load.payload.eq(self.load.payload), table.load.valid.eq(self.load.valid)]
         m.d.comb += [
-            buffer.push.eq(self.push), buffer.address.eq(self.address), buffer.value.eq(self.value), buffer.end.eq(self.end),
+            buffer.push.eq(self.push), buffer.address.eq(self.address), buffer.value.eq(self.value),
+            buffer.end.eq(self.end),
             sequencer.drain.eq(self.drain), sequencer.retire.eq(self.retire), self.complete.eq(sequencer.complete),
             self.vector_end.eq(sequencer.vector_end), weights.address.eq(sequencer.row), weights.en.eq(1),
         ]

@@ -23,22 +23,24 @@ def activation_shape(arch: EngineArch) -> Shape:
 def beat_layout(*, lanes: int, address_bits: int, value: ShapeLike) -> data.StructLayout:
     """Selected elements on their way to an engine's lanes.
 
-    Lane ``p`` takes the pair (position ``address * lanes + p``, ``values[p]``) where ``mask[p]`` is set. ``last`` ends the
-    vector; the last beat may carry no pair.
+    Lane ``p`` takes the pair (position ``address * lanes + p``, ``values[p]``) where ``mask[p]`` is set. ``last`` ends
+    the vector; the last beat may carry no pair.
     """
     return data.StructLayout({
-        "address": unsigned(address_bits), "values": data.ArrayLayout(value, lanes), "mask": unsigned(lanes), "last": unsigned(1),
+        "address": unsigned(address_bits), "values": data.ArrayLayout(value, lanes), "mask": unsigned(lanes),
+        "last": unsigned(1),
     })
 
 
 def item_layout(arch: EngineArch) -> data.StructLayout:
     """One pair on its way to a lane's multipliers.
 
-    ``index`` is ``fold * lane_positions + local address``; ``fold_end`` marks the last pair of a fold, ``vector_end`` that of
-    the last fold. A vector without pairs is one item of value zero.
+    ``index`` is ``fold * lane_positions + local address``; ``fold_end`` marks the last pair of a fold, ``vector_end``
+    that of the last fold. A vector without pairs is one item of value zero.
     """
     return data.StructLayout({
-        "index": unsigned(arch.index_bits), "value": activation_shape(arch), "fold_end": unsigned(1), "vector_end": unsigned(1),
+        "index": unsigned(arch.index_bits), "value": activation_shape(arch), "fold_end": unsigned(1),
+        "vector_end": unsigned(1),
     })
 
 

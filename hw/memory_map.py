@@ -19,7 +19,8 @@ class MappedMemory:
     width, depth : int
         Bits of a row, rows.
     first : int
-        Number of its first chunk on the load stream. Bits ``32 * c`` to ``32 * c + 31`` of a row are chunk ``first + c``.
+        Number of its first chunk on the load stream. Bits ``32 * c`` to ``32 * c + 31`` of a row are chunk
+        ``first + c``.
     rows : tuple[int, ...]
         Contents; rows beyond them are zero.
     """

@@ -14,9 +14,9 @@ __all__ = ["ReplayBuffer"]
 class ReplayBuffer(wiring.Component):
     """Two halves of ``capacity`` pairs: one fills while the other is read ``folds`` times.
 
-    Replaying the few pairs of a vector keeps the accumulators at N words a bank, however many folds there are. The first
-    item of a vector is valid two cycles after ``end``; from then on one item a cycle. The writer must know that a half is
-    free (see ``Intake``), and must not push more than ``capacity`` pairs.
+    Replaying the few pairs of a vector keeps the accumulators at N words a bank, however many folds there are. The
+    first item of a vector is valid two cycles after ``end``; from then on one item a cycle. The writer must know that a
+    half is free (see ``Intake``), and must not push more than ``capacity`` pairs.
 
     Members
     -------
@@ -38,8 +38,8 @@ class ReplayBuffer(wiring.Component):
     def __init__(self, arch: EngineArch):
         self._arch = arch
         super().__init__({
-            "push": In(1), "address": In(bits_for(arch.lane_positions)), "value": In(activation_shape(arch)), "end": In(1),
-            "o": Out(stream.Signature(item_layout(arch))),
+            "push": In(1), "address": In(bits_for(arch.lane_positions)), "value": In(activation_shape(arch)),
+            "end": In(1), "o": Out(stream.Signature(item_layout(arch))),
         })
 
     def elaborate(self, platform):
@@ -60,7 +60,8 @@ class ReplayBuffer(wiring.Component):
 
         write_half, write_slot = Signal(), Signal(range(arch.capacity + 1))
         m.d.comb += [
-            write.addr.eq(Cat(write_slot[:slot_bits], write_half)), write.en.eq(self.push), write.data.value.eq(self.value),
+            write.addr.eq(Cat(write_slot[:slot_bits], write_half)), write.en.eq(self.push),
+            write.data.value.eq(self.value),
         ]
         if arch.indexed:
             m.d.comb += write.data.address.eq(self.address)
@@ -77,8 +78,9 @@ class ReplayBuffer(wiring.Component):
         count = Mux(half, counts[1], counts[0])
         last_slot, last_fold, step = Signal(), Signal(), Signal()
         m.d.comb += [
-            last_slot.eq(slot + 1 >= count), last_fold.eq(fold == arch.folds - 1), read.addr.eq(Cat(slot[:slot_bits], half)),
-            step.eq(~self.o.valid | self.o.ready), read.en.eq(step), finished.eq(step & (waiting != 0) & last_slot & last_fold),
+            last_slot.eq(slot + 1 >= count), last_fold.eq(fold == arch.folds - 1),
+            read.addr.eq(Cat(slot[:slot_bits], half)), read.en.eq(step), step.eq(~self.o.valid | self.o.ready),
+            finished.eq(step & (waiting != 0) & last_slot & last_fold),
         ]
         item = self.o.p
         base_now, slot_now, empty_now = Signal.like(base), Signal.like(slot), Signal()

@@ -33,10 +33,11 @@ class Requantise(wiring.Component):
     o: stream.Interface
     load: stream.Interface
 
-    def __init__(self, arch: RequantiseArch, *, width: int, sum_bits: int, beats: int, multipliers: Sequence[Sequence[int]],
-                 load_ids: Mapping[str, int] | None = None):
+    def __init__(self, arch: RequantiseArch, *, width: int, sum_bits: int, beats: int,
+                 multipliers: Sequence[Sequence[int]], load_ids: Mapping[str, int] | None = None):
         if bool(multipliers) != bool(arch.multiplier_bits):
-            raise ValueError(f"multipliers must be given where multiplier_bits is not 0, and only there, not {multipliers!r}")
+            raise ValueError(
+                f"multipliers must be given where multiplier_bits is not 0, and only there, not {multipliers!r}")
         self._arch, self._width, self._sum_bits, self._beats = arch, width, sum_bits, beats
         ids = {} if load_ids is None else load_ids
         self._roms = [

@@ -16,9 +16,9 @@ __all__ = ["Rom"]
 class Rom(wiring.Component):
     """Rows of ``width`` bits, initialised from ``init``.
 
-    Latency is one cycle: ``data`` follows ``address`` after each clock edge with ``en`` set, and holds otherwise. Rows are
-    kept in chunks of at most 32 bits, numbered from ``load_id`` on upward; a chunk is written when the load stream names
-    it. Reading a row in the cycle in which it is written returns either value: load while the network is idle.
+    Latency is one cycle: ``data`` follows ``address`` after each clock edge with ``en`` set, and holds otherwise. Rows
+    are kept in chunks of at most 32 bits, numbered from ``load_id`` on upward; a chunk is written when the load stream
+    names it. Reading a row in the cycle in which it is written returns either value: load while the network is idle.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Rom(wiring.Component):
     Members
     -------
     address : In(bits_for(depth))
-    en : In(1, init=1)
+    en : In(1)
     data : Out(width)
     load : In(stream.Signature(load_layout)), only with ``load_id``; always ready
     """
@@ -49,7 +49,7 @@ class Rom(wiring.Component):
             if not 0 <= row < 1 << width:
                 raise ValueError(f"init must hold rows of {width} bits, not {row!r}")
         self._width, self._depth, self._init, self._load_id = width, depth, init, load_id
-        members = {"address": In(bits_for(depth)), "en": wiring.Member(wiring.Flow.In, 1, init=1), "data": Out(width)}
+        members = {"address": In(bits_for(depth)), "en": In(1), "data": Out(width)}
         if load_id is not None:
             members["load"] = In(stream.Signature(load_layout))
         super().__init__(members)

@@ -11,7 +11,7 @@ from .gearbox import Gearbox
 from .histogram import Histogram
 from .layouts import Token, beat_layout, load_layout, vector_layout
 from .local_kwta import RadixSelect
-from .store import Store, memories
+from .store import Store, check_images, memories
 from .winners import NonZero, Winners
 
 __all__ = ["Select", "memories"]
@@ -38,10 +38,10 @@ class Select(wiring.Component):
 
     One vector arrives while another is emitted; with the k-WTA kinds, the next token also waits until the threshold of
     the vector before it is found. A word of the store takes ``max(1, beats it is sent as)`` cycles on ``o``, without
-    gaps inside a vector. From a vector's last beat on ``i`` to its first possible beat on ``o`` are 4 (ALL), 5 (NONZERO),
-    ``value_bits + 6`` (LOCAL) or ``2**value_bits / bins + 9`` (GLOBAL) cycles, and to the next token, where half of the
-    store is free, ``value_bits + 2`` (LOCAL) or ``2**value_bits / bins + 2`` (GLOBAL). `dovetail.sim.select_cycles`
-    tells every cycle exactly.
+    gaps inside a vector. From a vector's last beat on ``i`` to its first possible beat on ``o`` are 4 (ALL), 5
+    (NONZERO), ``value_bits + 6`` (LOCAL) or ``2**value_bits / bins + 9`` (GLOBAL) cycles, and to the next token, where
+    half of the store is free, ``value_bits + 2`` (LOCAL) or ``2**value_bits / bins + 2`` (GLOBAL).
+    `dovetail.sim.select_cycles` tells every cycle exactly.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ class Select(wiring.Component):
     load: stream.Interface
 
     def __init__(self, arch: SelectArch, images: SelectImages, load_ids: Mapping[str, int] | None = None):
-        self._arch = arch
-        self._store = Store(arch, images, load_ids=load_ids)
+        check_images(arch, images)
+        self._arch, self._images, self._load_ids = arch, images, load_ids
         value = Shape(arch.value_bits, signed=arch.value_signed)
         members = {
             "i": In(stream.Signature(vector_layout(width=arch.width, value=value))), "credit": Out(Token),
@@ -86,11 +86,11 @@ class Select(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.store = store = self._store
+        m.submodules.store = store = Store(self._arch, self._images, load_ids=self._load_ids)
         m.submodules.gearbox = gearbox = Gearbox(self._arch)
         connect(m, flipped(self.i), store.i)
         connect(m, gearbox.o, flipped(self.o))
-        if "load" in self.signature.members:
+        if self._load_ids is not None:
             connect(m, flipped(self.load), store.load)
         match self._arch.kind:
             case SelectKind.ALL:

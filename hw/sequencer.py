@@ -76,8 +76,9 @@ class RowTable(wiring.Component):
 class Sequencer(wiring.Component):
     """Turns items into slots, one a cycle, and keeps at most one fold ahead of the drain.
 
-    The accumulators have two halves. Fold after fold changes the half, and a fold may start when the one before the last
-    is drained. A drain slot (``drain``) takes the cycle: no item moves. Outputs follow one cycle after the decision.
+    The accumulators have two halves. Fold after fold changes the half, and a fold may start when the one before the
+    last is drained. A drain slot (``drain``) takes the cycle: no item moves. Outputs follow one cycle after the
+    decision.
 
     Members
     -------
@@ -106,7 +107,8 @@ class Sequencer(wiring.Component):
     def __init__(self, arch: EngineArch):
         self._arch = arch
         super().__init__({
-            "i": In(stream.Signature(run_layout(arch))), "drain": In(1), "retire": In(1), "complete": Out(1), "vector_end": Out(1),
+            "i": In(stream.Signature(run_layout(arch))), "drain": In(1), "retire": In(1),
+            "complete": Out(1), "vector_end": Out(1),
             "row": Out(bits_for(arch.lane_rows)), "value": Out(activation_shape(arch)), "half": Out(1),
         })
 
@@ -116,8 +118,9 @@ class Sequencer(wiring.Component):
         ahead, half, done = Signal(range(3)), Signal(), Signal(range(max(2, self._arch.most_rows)))
         go, last_row, fold_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            go.eq(self.i.valid & ~self.drain & (ahead != 2)), last_row.eq(done + 1 >= run.rows), self.i.ready.eq(go & last_row),
-            fold_end.eq(self.i.ready & run.fold_end), self.vector_end.eq(self.i.ready & run.vector_end),
+            go.eq(self.i.valid & ~self.drain & (ahead != 2)), last_row.eq(done + 1 >= run.rows),
+            self.i.ready.eq(go & last_row), fold_end.eq(self.i.ready & run.fold_end),
+            self.vector_end.eq(self.i.ready & run.vector_end),
             self.complete.eq(ahead != 0),
         ]
         m.d.sync += [ahead.eq(ahead + fold_end - self.retire), half.eq(half ^ fold_end)]

@@ -11,7 +11,7 @@ from .arch import SelectArch, SelectImages, bits_for
 from .layouts import Token, arrival_layout, beat_layout, load_layout, vector_layout
 from .rom import Rom
 
-__all__ = ["Store", "memories"]
+__all__ = ["Store", "check_images", "memories"]
 
 
 def memories(arch: SelectArch) -> list[tuple[str, int, int]]:
@@ -21,7 +21,8 @@ def memories(arch: SelectArch) -> list[tuple[str, int, int]]:
     return order + ([("ranks", arch.width * bits_for(arch.width), arch.words)] if arch.width > 1 else [])
 
 
-def _check_images(arch: SelectArch, images: SelectImages) -> None:
+def check_images(arch: SelectArch, images: SelectImages) -> None:
+    """Raise ValueError if the images do not fit the architecture."""
     if len(images.order) != arch.width or any(len(rows) != arch.beats for rows in images.order):
         shape = [len(rows) for rows in images.order]
         raise ValueError(f"images.order must hold {arch.width} ports of {arch.beats} beats, not {shape!r}")
@@ -82,7 +83,7 @@ class Store(wiring.Component):
     load: stream.Interface
 
     def __init__(self, arch: SelectArch, images: SelectImages, *, load_ids: Mapping[str, int] | None = None):
-        _check_images(arch, images)
+        check_images(arch, images)
         self._arch, self._images, self._load_ids = arch, images, load_ids
         value = Shape(arch.value_bits, signed=arch.value_signed)
         members = {
@@ -119,7 +120,7 @@ class Store(wiring.Component):
         m.d.sync += [arrived.eq(self.i.payload), self.arrivals.valid.eq(self.i.valid)]
         orders = [rom(f"order{port}", images.order[port]) for port in range(arch.width)]
         for order in orders:
-            m.d.comb += order.address.eq(beat)
+            m.d.comb += [order.address.eq(beat), order.en.eq(1)]
         m.d.comb += [
             self.arrivals.p.values.eq(arrived.values), self.arrivals.p.last.eq(arrived.last),
             self.arrivals.p.mask.eq(Cat(order.data[-1] for order in orders)),

@@ -138,8 +138,11 @@ def _build(text: str, ports: Sequence[Port], *, waves: bool) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as name:
         folder = Path(name)
         (folder / "in.il").write_text(text)
-        run_yosys(f"read_rtlil in.il; proc; flatten; opt_clean; write_cxxrtl {'-g4' if waves else '-g0'} model.cc",
-                  folder=folder)  # fmt: skip
+        # Fields of one wire that depend on each other look like feedback until the wire is split.
+        passes = "opt_clean; write_cxxrtl -g4" if waves else (
+            "opt_expr; opt_merge; opt_clean; splitnets -driver; opt_clean; write_cxxrtl -g0"
+        )
+        run_yosys(f"read_rtlil in.il; proc; flatten; {passes} model.cc", folder=folder)
         model = (folder / "model.cc").read_text()
         head = "#include <cxxrtl/cxxrtl_vcd.h>\n#define WAVES\n" if waves else ""
         if waves or "bool converged = false" in model:

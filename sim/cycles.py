@@ -113,7 +113,8 @@ def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:
             ready = models[number + 1].engine.ready() if number + 1 < len(models) else 0
             last = model.vector(slots[number][frame], values[number][frame], last_input=last, ready=ready)
         last_output[frame] = last
-    return NetworkCycles(total=int(last_output[-1] - first_input[0]) + 1, first_input=first_input, last_output=last_output)
+    total = int(last_output[-1] - first_input[0]) + 1
+    return NetworkCycles(total=total, first_input=first_input, last_output=last_output)
 
 
 def layer_cycles(planned: PlannedLayer, result: LayerResult) -> LayerCycles:

@@ -1,7 +1,7 @@
 """Exact cycle model of one engine: event times by recurrence, no clock loop.
 
-Cycle 0 is the first clock edge after reset; a transfer or slot *in* cycle c is one that the clock edge c completes. Every
-number below is a statement about ``hw``: the names are those of the units there.
+Cycle 0 is the first clock edge after reset; a transfer or slot *in* cycle c is one that the clock edge c completes.
+Every number below is a statement about ``hw``: the names are those of the units there.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,8 @@ class VectorTimes:
 class EngineCycles:
     """Follows one engine vector by vector.
 
-    For each vector: ask ``ready`` when its first beat can be taken, work out when its last beat is, then call ``vector``.
+    For each vector: ask ``ready`` when its first beat can be taken, work out when its last beat is, then call
+    ``vector``.
     """
 
     def __init__(self, arch: EngineArch):
@@ -105,7 +106,8 @@ class EngineCycles:
         self._lane_free = start
         self._freed = [self._freed[1], int(start.max()) - 1 + 2]
         self._last_input = last_input
-        return VectorTimes(token=taken, last_beat=ends + SLOT_TO_CAPTURE + arch.group_beats + DRAIN_LATENCY + self._tree)
+        last_beat = ends + SLOT_TO_CAPTURE + arch.group_beats + DRAIN_LATENCY + self._tree
+        return VectorTimes(token=taken, last_beat=last_beat)
 
     def _run_lanes(self, start: np.ndarray, slots: np.ndarray) -> np.ndarray:
         """Cycle of each lane's last slot: ``slots`` of them from ``start`` on, drain slots left out."""

@@ -37,7 +37,7 @@ def requantise(sums: np.ndarray, layer: Layer) -> np.ndarray:
 
 
 def kwta(codes: np.ndarray, winners: int) -> np.ndarray:
-    """Keep the ``winners`` largest codes of every row, ties to the lower index, and zero the rest. A zero stays a zero."""
+    """Keep the ``winners`` largest codes of every row, ties to the lower index; zero the rest. A zero stays zero."""
     order = np.argsort(-codes, axis=1, kind="stable")[:, :winners]
     kept = np.zeros_like(codes)
     np.put_along_axis(kept, order, np.take_along_axis(codes, order, axis=1), axis=1)

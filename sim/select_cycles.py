@@ -46,10 +46,9 @@ class SelectCycles:
             self._search = self._result = arch.value_bits
         self._taken = _NEVER
         self._idle = self._search if arch.kind is SelectKind.GLOBAL else 0     # the histogram is cleared first
-        self._threshold_taken = _NEVER
-        self._reads = deque([_NEVER] * 2, maxlen=2)                         # of the last words of the vectors before
-        self._compares = deque([_NEVER] * (_COMPARE + 1), maxlen=_COMPARE + 1)  # of the words before
-        self._exits = np.full(self._stages, _NEVER)                         # of the words before
+        self._threshold_taken = self._compared = _NEVER     # the latter of the last word of the vector before
+        self._reads = deque([_NEVER] * 2, maxlen=2)         # of the last words of the two vectors before
+        self._exits = np.full(self._stages, _NEVER)         # of the words before
 
     def token(self) -> int:
         """First cycle in which the token for the next vector is valid."""
@@ -85,13 +84,13 @@ class SelectCycles:
             raise ValueError(f"last_beat must be at least {taken + arch.beats}, not {last_beat!r}")
         self._taken = taken
 
-        issue = max(last_beat + 2, self._reads[-1] + 1)
+        issue = last_beat + 2
         enter = max(issue + stages - 1, int(self._exits[-1]))
         compare = issue + _COMPARE
         if arch.is_kwta:
             start = max(last_beat + 2, self._threshold_taken + 2)
             self._idle = start + self._search
-            self._threshold_taken = max(start + self._result, self._compares[-1])
+            self._threshold_taken = max(start + self._result, self._compared)
             compare = max(compare, self._threshold_taken + 1)
             enter = max(enter, compare + stages - 1 - _COMPARE)
 
@@ -102,15 +101,12 @@ class SelectCycles:
         first = max(valid, ready(valid) if callable(ready) else ready)
         exits[head:] += first - valid
 
-        # Word w is entry w + stages of the history: the exits of the words before come first.
+        # The last word enters the register s stages before the end when the word s + 1 words ahead of it leaves the end:
+        # the pipeline between them is full then. The exits of the words before come first in the history.
         history = np.concatenate([self._exits, exits])
         final = len(beats) - 1
-        read = max(issue + final, int(history[final]))
-        if arch.is_kwta:
-            for word in range(max(0, final - _COMPARE), final + 1):
-                self._compares.append(max(compare + word, int(history[word + _COMPARE])))
-            read = max(read, self._compares[0])
-        self._reads.append(read)
+        self._compared = max(compare + final, int(history[final + _COMPARE]))
+        self._reads.append(max(issue + final, int(history[final])))
         self._exits = history[-stages:]
         return Emission(first=first, last=int(exits[-1]), beats=int(beats.sum()))
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..hw.arch import ceil_div
 from ..hw.network import NetworkTop
 from ..sw.order import assign_kids, drain_order
-from ..sw.plan import Plan
+from ..sw.plan import Plan, PlannedLayer
 from . import golden
 from .cycles import LayerCycles, NetworkCycles, layer_cycles, network_cycles
 from .simulate import Engine, Simulation
@@ -152,7 +152,8 @@ class NetworkSimulation:
         predicted = network_cycles(plan, results)
         beats = ceil_div(expected.shape[1], plan.arch.layers[-1].select.width)
         run = self._simulation.run(
-            {"i": frames_to_words(codes, plan.arch.input_width)}, {"o": beats * len(codes)}, stall_seed=stall_seed, vcd=vcd)
+            {"i": frames_to_words(codes, plan.arch.input_width)}, {"o": beats * len(codes)},
+            stall_seed=stall_seed, vcd=vcd)
         outputs = words_to_frames(run.outputs["o"], expected.shape[1])
         different = outputs != expected
         mismatch = None
@@ -185,7 +186,9 @@ class NetworkSimulation:
         return None
 
 
-def _sums_mismatch(planned, result: golden.LayerResult, times: np.ndarray, words: dict[str, np.ndarray]) -> Mismatch | None:
+def _sums_mismatch(
+    planned: PlannedLayer, result: golden.LayerResult, times: np.ndarray, words: dict[str, np.ndarray],
+) -> Mismatch | None:
     arch = planned.arch.engine
     order = drain_order(assign_kids(planned.packing, arch), arch)
     frames = len(times) // arch.beats
@@ -200,7 +203,9 @@ def _sums_mismatch(planned, result: golden.LayerResult, times: np.ndarray, words
                     got=int(got[frame, beat, port]))
 
 
-def _beats_mismatch(planned, result: golden.LayerResult, times: np.ndarray, words: dict[str, np.ndarray]) -> Mismatch | None:
+def _beats_mismatch(
+    planned: PlannedLayer, result: golden.LayerResult, times: np.ndarray, words: dict[str, np.ndarray],
+) -> Mismatch | None:
     lanes = planned.arch.select.lanes
     frame_of = np.concatenate([[0], np.cumsum(words["last"])[:-1]]) if len(times) else np.zeros(0, np.int64)
     frames = int(words["last"].sum())

@@ -1,11 +1,12 @@
 """Balancing the kernels of any sparse mask over banks that work in lockstep."""
 
+from itertools import product
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 __all__ = ["balance", "count_rows", "deal"]
 
-_UNIT = 1 << 20  # weights are rounded to multiples of 1 / _UNIT, so that sums are exact in any order and on any machine
 _SHORTLIST = 48  # kernels of a bank that are tried in every pair
 _VISITS = 20_000  # pairs of banks that are looked at, at most
 _SMOOTH = 0.25  # share of the smooth measure in what an exchange is judged by
@@ -51,8 +52,8 @@ def _counts(mask: np.ndarray, members: np.ndarray) -> np.ndarray:
 class _Exchange:
     """An assignment under improvement by exchanges of two kernels.
 
-    The cost of a fold is ``sum_i weight[i] * max_b counts[b, i]``. Maxima alone guide badly (most exchanges change none),
-    so an exchange is judged mostly by them and for the rest by the tangent of ``log2 sum_b 2**counts[b, i]``, a smooth maximum.
+    The cost of a fold is ``sum_i weight[i] * max_b counts[b, i]``. Maxima alone guide badly, since most exchanges
+    change none, so a share of the judgement goes to the tangent of ``log2 sum_b 2**counts[b, i]``, a smooth maximum.
 
     Members
     -------
@@ -60,23 +61,32 @@ class _Exchange:
         Kernel indices; the number of kernels stands for an empty place.
     counts : float array, (folds * banks, positions)
         Whole numbers, in the type that matrix products are fast in.
+    top, shared : float and int arrays, (folds, positions)
+        The maxima over the banks of a fold, and how many banks have them.
+    pull : float array, (folds * banks, positions)
+        Slope of the smooth maximum in the counts of each bank, times the weight.
     """
 
     def __init__(self, mask: np.ndarray, weight: np.ndarray, *, folds: int, banks: int, set_size: int):
         self.folds, self.banks = folds, banks
-        self.weight = np.rint(weight / (weight.max() or 1) * _UNIT)
+        self.weight = weight
         self.rows = np.vstack([mask, np.zeros((1, mask.shape[1]), bool)]).astype(np.float64)
         self.members = np.full((folds * banks, set_size), len(mask), np.int64)
         self.counts = np.zeros((folds * banks, mask.shape[1]))
-        self.top, self.shared, self.pull = np.zeros((3, 1)), np.zeros((3, 1)), np.zeros((3, 1))
+        self.pull = np.zeros_like(self.counts)
+        self.top = np.zeros((folds, mask.shape[1]))
+        self.shared = np.zeros((folds, mask.shape[1]), np.int64)
+        for fold in range(folds):
+            self.measure(fold)
 
-    def measure(self) -> None:
-        """Refresh what follows from the counts: the maxima, the banks that share each, and the smooth measure's slope."""
-        counts = self.counts.reshape(self.folds, self.banks, -1)
-        self.top = counts.max(axis=1)
-        self.shared = (counts == self.top[:, None]).sum(axis=1)
-        power = np.ldexp(1.0, (counts - self.top[:, None]).astype(np.int64))
-        self.pull = np.rint(power / power.sum(axis=1, keepdims=True) * self.weight).reshape(self.counts.shape)
+    def measure(self, fold: int) -> None:
+        """Refresh what follows from a fold's counts: the maxima, the banks that share each, and the slopes."""
+        banks = slice(fold * self.banks, (fold + 1) * self.banks)
+        above = self.counts[banks] - self.counts[banks].max(axis=0)
+        power = np.ldexp(1.0, above.astype(np.int64))
+        self.top[fold] = self.counts[banks].max(axis=0)
+        self.shared[fold] = (above == 0).sum(axis=0)
+        self.pull[banks] = np.rint(power / power.sum(axis=0) * self.weight)
 
     def construct(self) -> None:
         """Place the kernels, those with most non-zeros first, one to each bank at a time, by optimal assignment."""
@@ -84,10 +94,11 @@ class _Exchange:
         order = np.argsort(-self.rows[:kernels].sum(axis=1), kind="stable")
         for place, start in enumerate(range(0, kernels, len(self.members))):
             chosen = order[start : start + len(self.members)]
-            self.measure()
             which, bank = linear_sum_assignment(self.rows[chosen] @ self.pull.T)
             self.members[bank, place] = chosen[which]
             self.counts[bank] += self.rows[chosen[which]]
+            for fold in range(self.folds):
+                self.measure(fold)
 
     def change(self, source: int, target: int) -> np.ndarray:
         """Return, for each position, what moving one non-zero from ``source`` to ``target`` adds to the judgement."""
@@ -114,7 +125,8 @@ class _Exchange:
         self.counts[two] += left[i] - right[j]
         a, b = (one, first[i]), (two, second[j])
         self.members[a], self.members[b] = self.members[b], self.members[a]
-        self.measure()
+        for fold in {one // self.banks, two // self.banks}:
+            self.measure(fold)
         return True
 
 
@@ -123,16 +135,17 @@ def balance(
 ) -> np.ndarray:
     """Assign kernels to folds and banks so that the weighted sum of rows is small.
 
-    Constructive, then local search: kernels are placed in descending order of non-zeros, one to each bank at a time, by an
-    optimal assignment against a smooth maximum of the counts; then pairs of banks exchange kernels (or a kernel and
-    an empty place) as long as that gains. Bounded in steps, not in time, and exact in integer
-    arithmetic: the same mask gives the same assignment everywhere.
+    Constructive, then local search: kernels are placed in descending order of non-zeros, one to each bank at a time, by
+    an optimal assignment against a smooth maximum of the counts; then pairs of banks exchange kernels (or a kernel and
+    an empty place) as long as that gains. Bounded in steps, not in time, and computed on whole numbers: the same mask
+    gives the same assignment everywhere.
 
     Parameters
     ----------
     mask : bool array, (kernels, positions)
     weight : float array, (positions,)
-        Not negative; relative cost of a row at each position.
+        Relative cost of a row at each position: whole numbers from 0 to 2**20, so that sums are exact in any order;
+        the largest should be near 2**20, since the slopes of the smooth maximum are rounded to whole numbers too.
     folds, banks, set_size : int
         Shape of the assignment; their product is at least the number of kernels.
     visits : int
@@ -146,26 +159,23 @@ def balance(
     shape = (folds, banks, set_size)
     state = _Exchange(mask, weight, folds=folds, banks=banks, set_size=set_size)
     state.construct()
-    state.measure()
-    best, lowest = deal(len(mask), folds=folds, banks=banks, set_size=set_size), np.inf
+    best = deal(len(mask), folds=folds, banks=banks, set_size=set_size)
     lowest = weight @ count_rows(mask, best).sum(axis=0)
-
-    def keep_best() -> None:
-        nonlocal best, lowest
+    rng = np.random.default_rng(0)
+    sets = folds * banks
+    gained = True
+    while gained:
         cost = weight @ state.top.sum(axis=0)
         if cost < lowest:
             best, lowest = np.where(state.members == len(mask), -1, state.members).reshape(shape), cost
-
-    keep_best()
-    rng = np.random.default_rng(0)
-    pairs = np.argwhere(np.triu(np.ones((folds * banks,) * 2, bool), 1))
-    gained = True
-    while gained and visits > 0:
         gained = False
-        for one, two in pairs[rng.permutation(len(pairs))[:visits]].tolist():
-            visits -= 1
+        order = rng.permutation(sets).tolist()
+        for shift, index in product(range(1, sets // 2 + 1), range(sets)):
+            one, two = order[index], order[(index + shift) % sets]
             while visits > 0 and state.improve(one, two):
                 visits -= 1
                 gained = True
-        keep_best()
+            visits -= 1
+            if visits <= 0:
+                break
     return best

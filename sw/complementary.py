@@ -31,10 +31,10 @@ class _Search:
     """Assignment of kernels to sets as an exact cover problem, depth first.
 
     An option is a (set, kernel) pair. Two kinds of item must be served: every kernel needs one set, and a position that
-    as many sets as can be spared (sets - kernels that use the position) will not use must be used in every other set. The
-    item with the fewest options is served next (Knuth's rule for exact cover; DSATUR's for the colouring of the conflict
-    graph, which this is when no position is scarce). In a perfect mask every position is scarce from the start, and nearly
-    every step is forced.
+    as many sets as can be spared (sets less kernels that use it) have lost must be used in every other set. The item
+    with the fewest options is served next: Knuth's rule for exact cover, and DSATUR's for the colouring of the
+    conflict graph, which this is where no position is scarce. In a perfect mask (every position used in every set) all
+    are scarce from the start, and nearly every step is forced.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ class _Search:
     -------
     home : int array, (kernels,)
         The set of each kernel, or -1.
-    dead_ends : int
-        Dead ends of the search so far.
+    wasted : int
+        Placements taken back so far, dead ends included.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class _Search:
         self.mask, self.conflict, self.set_size, self.rank = mask, conflict, set_size, rank
         self.where = [np.flatnonzero(row) for row in mask]
         self.home = np.full(kernels, -1)
-        self.dead_ends = 0
+        self.wasted = 0
         self.free = np.ones((sets, kernels), bool)  # the options that are left
         self.options = np.full(kernels, sets)  # their number, for each kernel
         self.candidates = np.tile(mask.sum(axis=0, dtype=np.int16), (sets, 1))  # and for each (set, position)
@@ -133,18 +133,19 @@ class _Search:
         # Empty sets are all alike: one stands for all.
         return [(int(i), kernel) for i in [*indices[empty][:1], *fullest_last]]
 
-    def solve(self, dead_ends: int) -> bool:
-        """Fill ``home``; False after more than ``dead_ends`` dead ends, or fewer if there is no solution."""
+    def solve(self, limit: int) -> bool:
+        """Fill ``home``; False after more than ``limit`` wasted steps, or fewer if there is no solution."""
         stack: list[tuple[int, list[tuple[int, int]]]] = []
         while (self.home < 0).any():
             choices = self.choices()
-            self.dead_ends += not choices
+            self.wasted += not choices
             stack.append((len(self.trail), choices))
             while stack and not stack[-1][1]:
                 stack.pop()
-            if not stack or self.dead_ends > dead_ends:
+            if not stack or self.wasted > limit:
                 return False
             depth, choices = stack[-1]
+            self.wasted += len(self.trail) - depth
             while len(self.trail) > depth:
                 self.undo()
             self.place(*choices.pop())
@@ -168,19 +169,17 @@ def _largest_set(mask: np.ndarray) -> int:
 
 
 def find_complementary(
-    mask: np.ndarray, *, set_size: int | None = None, depth_limit: int | None = None, node_budget: int = 10_000
+    mask: np.ndarray, *, set_size: int | None = None, depth_limit: int | None = None, node_budget: int = 20_000
 ) -> list[tuple[int, ...]] | None:
     """Divide kernels into complementary sets: no two kernels of a set have a non-zero at the same position.
 
-    With ``set_size`` N the M kernels go into ceil(M / N) sets of at most N. Without it the fewest sets are sought, from the
-    largest number of kernels found in mutual conflict (no fewer can do) up to 5/4 of the largest column count, beyond which
-    a fifth of the multipliers would be idle everywhere; for each number, sets of any size and even ones.
-    Kernels with no non-zero go wherever there is room.
+    With ``set_size`` N the M kernels go into ceil(M / N) sets of at most N. Without it the fewest sets are sought, from
+    the most kernels found in mutual conflict (no fewer sets can do) up to 5/4 of the largest column count, beyond
+    which a fifth of the multipliers would idle at every position. Kernels with no non-zero go wherever there is room.
 
-    The search is exact, but the problem is NP-complete (graph colouring), so it gives up after a number of dead ends. That
-    number, not a clock, ends it: the same mask has the same answer everywhere. Perfect masks (every position
-    used in every set) need next to no dead ends as long as the chance that two kernels of different sets miss each other
-    is small.
+    The search is exact, but the problem is NP-complete (graph colouring), so it gives up after a number of steps taken
+    back. That number, not a clock, ends it: the same mask has the same answer everywhere. Perfect masks need few such
+    steps unless kernels have so few non-zeros that those of different sets mostly miss each other.
 
     Parameters
     ----------
@@ -191,7 +190,7 @@ def find_complementary(
     depth_limit : int, optional
         Largest N that may be found; ignored if ``set_size`` is given.
     node_budget : int
-        Dead ends over all attempts, after which the answer is None. One costs 0.06 to 0.5 milliseconds.
+        Steps taken back over all attempts, after which the answer is None. One costs 0.1 to 0.3 milliseconds.
 
     Returns
     -------
@@ -229,6 +228,8 @@ def find_complementary(
     clique = _clique(live, conflict, limit=most + 1)
     left = node_budget
     for sets in range(max(fewest, len(clique)), most + 1):
+        if sets == kernels:
+            return [(kernel,) for kernel in range(kernels)]
         even, largest = -(-kernels // sets), min(depth, _largest_set(live))
         # Sets of different sizes are harder to come by, unless as many sets of the largest possible size are expected.
         sizes = [even, largest] if -(-kernels // largest) != sets else [largest, even]
@@ -240,8 +241,8 @@ def find_complementary(
                 search = _Search(live, conflict, sets=sets, set_size=size, clique=clique, rank=rank)
                 if search.solve(limit):
                     return _with_dead(search.home, alive, kernels=kernels, sets=sets)
-                left -= search.dead_ends
-                if search.dead_ends <= limit:  # proved: there is none
+                left -= search.wasted
+                if search.wasted <= limit:  # proved: there is none
                     break
     return None
 

@@ -70,7 +70,8 @@ def _weight_rows(layer: Layer, mask: np.ndarray, table: np.ndarray, packing: Pac
             by_position = np.lexsort((local, positions))
             previous, row = -1, 0
             low = bank * arch.slot_bits
-            for kernel, position in zip(members[local[by_position]].tolist(), positions[by_position].tolist(), strict=True):
+            kernels = members[local[by_position]].tolist()
+            for kernel, position in zip(kernels, positions[by_position].tolist(), strict=True):
                 row = row + 1 if position == previous else 0
                 previous = position
                 slot = int(layer.weights[kernel, position]) & weight_mask | int(kid_of[kernel]) << arch.weight_bits

@@ -1,10 +1,10 @@
 """Which accumulator each kernel of a packed layer gets, and in which order sums therefore come out.
 
-Sums leave the engine R at a time, on R ports, in an order that the packing dictates; k-WTA and the user want the model's own
-order. Port p holds the KIDs with ``kid % R == p``, and the R elements of one word of the model's order are written to R
-memories at once, one per port. So the R kernels of every word must have R different ports, whatever sets they are in.
-That is an edge colouring: words and groups of R accumulators are the two sides of a bipartite multigraph, kernels its
-edges, ports the colours. Every vertex has at most R edges, so R colours do (Koenig 1916).
+Sums leave the engine R at a time, on R ports, in an order that the packing dictates; k-WTA and the user want the
+model's own order. Port p holds the KIDs with ``kid % R == p``, and the R elements of one word of the model's order are
+written to R memories at once, one per port. So the R kernels of every word must have R different ports, whatever sets
+they are in. That is an edge colouring: words and groups of R accumulators are the two sides of a bipartite multigraph,
+kernels its edges, ports the colours. Every vertex has at most R edges, so R colours do (Koenig 1916).
 """
 
 import numpy as np
@@ -98,4 +98,5 @@ def select_images(order: np.ndarray, kernels: int) -> SelectImages:
         ranks[mine // width, mine % width] = port
     for row in ranks:       # elements behind the last kernel take the ports that are left
         row[row < 0] = sorted(set(range(width)) - set(row.tolist()))
-    return SelectImages(order=tuple(tuple(column) for column in entries.T.tolist()), ranks=tuple(map(tuple, ranks.tolist())))
+    return SelectImages(
+        order=tuple(tuple(column) for column in entries.T.tolist()), ranks=tuple(map(tuple, ranks.tolist())))

@@ -9,6 +9,7 @@ from .complementary import check_count, check_mask, find_complementary
 
 __all__ = ["Packing", "find_complementary", "pack"]
 
+_UNIT = float(1 << 20)  # weights are whole numbers, so that sums are exact in any order and on any machine
 _NEAR = 1.25  # complementary sets are taken without a second look up to this multiple of the lower bound
 
 
@@ -16,8 +17,8 @@ _NEAR = 1.25  # complementary sets are taken without a second look up to this mu
 class Packing:
     """Assignment of the kernels of one layer to folds and banks.
 
-    B banks work in lockstep, F folds follow each other, and each bank has N accumulators in each fold. In fold f position i
-    takes ``rows[f, i]`` rows of B slots: the most non-zeros that the kernels of one of the B banks have there.
+    B banks work in lockstep, F folds follow each other, and each bank has N accumulators in each fold. In fold f
+    position i takes ``rows[f, i]`` rows of B slots: the most non-zeros that the kernels of one of the banks have there.
 
     Members
     -------
@@ -83,13 +84,13 @@ def pack(
     set_size: int | None = None,
     activity: np.ndarray | None = None,
     depth_limit: int = 512,
-    node_budget: int = 10_000,
+    node_budget: int = 20_000,
 ) -> Packing:
-    """Assign the kernels of a layer to folds and banks, so that few rows are read: ``sum_f,i activity[i] * rows[f, i]``.
+    """Assign the kernels of a layer to folds and banks so that few rows are read: sum of ``activity[i] * rows[f, i]``.
 
-    Lossless for every mask. Complementary sets are looked for first (`find_complementary`); sets that fall short by more
-    than a quarter of the lower bound (as when S is just above a multiple of ``banks``) have to compete with the balanced
-    assignment (`balance`), which is otherwise made where there are none. What is not given is chosen:
+    Lossless for every mask. Complementary sets are looked for first (`find_complementary`); those that take a quarter
+    more than the lower bound (as when S is just above a multiple of ``banks``) compete with the balanced assignment
+    (`balance`), and where there are none that is the answer. What is not given is chosen:
 
     ==========  ============  ===============================================================================
     banks       set_size      shape
@@ -104,7 +105,7 @@ def pack(
     ==========  ============  ===============================================================================
 
     The weighted rows are never more than those of dealing the kernels out in order, one to each bank in turn
-    (kernel k to bank k mod B of fold k // B mod F), in the same shape.
+    (kernel k to bank k mod B of fold k // B mod F), in the same shape (B, N, F).
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ def pack(
     set_size : int, optional
         N, at most ``depth_limit``.
     activity : float array, (positions,), optional
-        Probability that a position is active, by default the same everywhere.
+        Probability that a position is active, by default the same everywhere. Rounded to 2**-20 of the largest.
     depth_limit : int
         Largest N.
     node_budget : int
@@ -152,7 +153,7 @@ def pack(
         width, size = banks or len(sets), set_size or max(map(len, sets))
         folded = _fold(mask, sets, weight, banks=width, set_size=size)
         candidates = [folded, deal(kernels, folds=len(folded), banks=width, set_size=size)]
-    if sets is None or cost(folded) > _NEAR * (weight @ -(-column_counts // width)):
+    if sets is None or cost(folded) > _NEAR * (weight @ -np.floor_divide(-column_counts, width)):
         width = banks or -(-kernels // (set_size or depth_limit))
         folds = -(-kernels // (width * (set_size or depth_limit)))
         size = set_size or -(-kernels // (width * folds))
@@ -179,21 +180,23 @@ def _fold(
     """Group complementary sets into folds: the fullest set left begins one, those that add least to its rows join."""
     folds = -(-len(sets) // banks)
     members = np.full((folds, banks, set_size), -1, np.int64)
-    used = np.array([mask[list(group)].any(axis=0) for group in sets])
+    used = np.array([mask[list(group)].any(axis=0) for group in sets], np.float64)
     left = np.ones(len(sets), bool)
     for fold in range(folds):
+        added = used @ weight
         rows = np.zeros(mask.shape[1], bool)
-        for bank in range(min(banks, int(left.sum()))):
-            added = (used & ~rows) @ weight
+        for bank in range(min(banks, np.count_nonzero(left))):
             choice = int(np.where(left, -added if bank == 0 else added, np.inf).argmin())
+            new = (used[choice] > 0) & ~rows
+            rows |= new
+            added -= used[:, new] @ weight[new]
             left[choice] = False
-            rows |= used[choice]
             members[fold, bank, : len(sets[choice])] = sets[choice]
     return members
 
 
 def _ordered(members: np.ndarray) -> np.ndarray:
-    """Return the assignment with ascending kernels in each bank, empty places last, and the banks of a fold by first kernel."""
+    """Return the same assignment with ascending kernels in each bank, and the banks of a fold by their first kernel."""
     last = np.iinfo(np.int64).max
     kernels = np.sort(np.where(members < 0, last, members), axis=2)
     order = np.argsort(kernels[:, :, 0], axis=1, kind="stable")
@@ -202,15 +205,14 @@ def _ordered(members: np.ndarray) -> np.ndarray:
 
 
 def _check_activity(activity: np.ndarray | None, positions: int) -> np.ndarray:
-    """Return the weight of each position, or raise."""
+    """Return the weight of each position as a whole number, the largest being 2**20, or raise."""
     if activity is None:
-        return np.ones(positions)
+        return np.full(positions, _UNIT)
     if not isinstance(activity, np.ndarray) or activity.dtype.kind not in "fiu":
         raise TypeError(f"activity must be an array of probabilities, not {activity!r}")
     if activity.shape != (positions,):
-        raise ValueError(f"activity must have one value for each of the {positions!r} positions, not {activity.shape!r}")
-    weight = activity.astype(np.float64)
-    if not ((weight >= 0) & (weight <= 1)).all():
-        wrong = weight[~((weight >= 0) & (weight <= 1))][0]
-        raise ValueError(f"activity must be between 0 and 1, not {float(wrong)!r}")
-    return weight
+        raise ValueError(f"activity must be of shape ({positions!r},), not {activity.shape!r}")
+    outside = activity[~((activity >= 0) & (activity <= 1))]
+    if outside.size:
+        raise ValueError(f"activity must be between 0 and 1, not {float(outside[0])!r}")
+    return np.rint(activity / (activity.max() or 1) * _UNIT)

@@ -7,7 +7,16 @@ from functools import lru_cache
 import numpy as np
 
 from ..hw.arch import (
-    AccumulatorKind, EngineArch, LayerArch, LayerImages, Mode, NetworkArch, RequantiseArch, SelectArch, SelectKind, ceil_div,
+    AccumulatorKind,
+    EngineArch,
+    LayerArch,
+    LayerImages,
+    Mode,
+    NetworkArch,
+    RequantiseArch,
+    SelectArch,
+    SelectKind,
+    ceil_div,
 )
 from ..hw.errors import DovetailError
 from .images import lane_rows, layer_images
@@ -90,20 +99,23 @@ def plan(network: Network, settings: Settings) -> Plan:
     modes = [fixed.mode or settings.mode for fixed in chosen]
     if chosen[0].mode is None and modes[0] is Mode.SPARSE_SPARSE:
         modes[0] = Mode.SPARSE_DENSE
-    masks = [np.ones_like(layer.mask) if mode is Mode.DENSE else layer.mask for layer, mode in zip(network.layers, modes, strict=True)]
+    masks = [np.ones_like(layer.mask) if mode is Mode.DENSE else layer.mask
+             for layer, mode in zip(network.layers, modes, strict=True)]
 
     engines, packings = [], []
     for number, (layer, fixed, mode, mask) in enumerate(zip(network.layers, chosen, modes, masks, strict=True)):
         selected = layer.positions
         if mode is Mode.SPARSE_SPARSE and number and network.layers[number - 1].winners:
             selected = network.layers[number - 1].winners or selected
-        search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, selected=selected, settings=settings, first=not number)
+        search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, selected=selected, settings=settings,
+                         first=not number)
         engine, packing = search.best()
         engines.append(engine)
         packings.append(packing)
 
+    consumers = [*zip(engines[1:], modes[1:], strict=True), None]
     selects = [_select(layer, engine, fixed, consumer) for layer, engine, fixed, consumer in zip(
-        network.layers, engines, chosen, [(engine, mode) for engine, mode in zip(engines, modes, strict=True)][1:] + [None], strict=True)]
+        network.layers, engines, chosen, consumers, strict=True)]
     arches = [
         LayerArch(name=layer.name, mode=mode, engine=engine, requantise=_requantise(layer), select=select)
         for layer, mode, engine, select in zip(network.layers, modes, engines, selects, strict=True)
@@ -126,18 +138,22 @@ def _requantise(layer: Layer) -> RequantiseArch | None:
     return RequantiseArch(multiplier_bits=layer.multiplier_bits, shift=layer.shift, code_bits=layer.output_bits)
 
 
-def _select(layer: Layer, engine: EngineArch, fixed: LayerSettings, consumer: tuple[EngineArch, Mode] | None) -> SelectArch:
+def _select(
+    layer: Layer, engine: EngineArch, fixed: LayerSettings, consumer: tuple[EngineArch, Mode] | None,
+) -> SelectArch:
     """The unit behind a layer; ``consumer`` is the next layer's engine and mode, None behind the last."""
-    lanes, sparse = (engine.drain_width, False) if consumer is None else (consumer[0].lanes, consumer[1] is Mode.SPARSE_SPARSE)
-    common = {"kernels": layer.kernels, "width": engine.drain_width, "beats": engine.beats, "lanes": lanes}
-    if layer.output_bits is None:
-        return SelectArch(**common, value_bits=engine.sum_bits, value_signed=True, kind=SelectKind.ALL, bins=1)
-    if layer.winners is None:
-        kind = SelectKind.NONZERO if sparse else SelectKind.ALL
-        return SelectArch(**common, value_bits=layer.output_bits, kind=kind, bins=1)
-    kind = fixed.kwta or (SelectKind.LOCAL if layer.kernels <= LOCAL_KERNELS else SelectKind.GLOBAL)
-    return SelectArch(**common, value_bits=layer.output_bits, kind=kind, winners=layer.winners, losers=not sparse,
-                      bins=min(fixed.bins or 4, 1 << layer.output_bits))
+    lanes, sparse = engine.drain_width, False
+    if consumer is not None:
+        lanes, sparse = consumer[0].lanes, consumer[1] is Mode.SPARSE_SPARSE
+    kind = SelectKind.NONZERO if sparse else SelectKind.ALL
+    value_bits, bins = layer.output_bits or engine.sum_bits, 1
+    if layer.winners is not None:
+        kind = fixed.kwta or (SelectKind.LOCAL if layer.kernels <= LOCAL_KERNELS else SelectKind.GLOBAL)
+        bins = min(fixed.bins or 4, 1 << value_bits)
+    return SelectArch(
+        kernels=layer.kernels, width=engine.drain_width, beats=engine.beats, lanes=lanes, value_bits=value_bits,
+        value_signed=layer.output_bits is None, kind=kind, winners=layer.winners or 0,
+        losers=layer.winners is not None and not sparse, bins=bins)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,7 +189,8 @@ class _Search:
         if winner is not None:
             return winner[1], winner[2]
         if fastest is None:
-            raise DovetailError(f"settings: no engine fits layer {self.layer.name!r}: see its lanes, columns and drain_width")
+            raise DovetailError(
+                f"settings: no engine fits layer {self.layer.name!r}: see its lanes, columns and drain_width")
         if self.settings.target_cycles is not None and not (self.fixed.lanes and self.fixed.banks):
             raise PlanError(f"layer {self.layer.name!r} cannot reach {target} cycles per inference; "
                             f"the fastest engine found takes about {round(fastest[0])}")
@@ -207,21 +224,23 @@ class _Search:
         # A second column of block RAM costs memories and forwarding; one of LUT RAM costs nothing.
         columns = fixed.columns or (2 if kind is AccumulatorKind.LUT_RAM and packing.set_size > 1 else 1)
         table = not packing.complementary
+        widths = [width for width in _POWERS[:5] if width <= max(columns, packing.set_size)]
         for lanes in [fixed.lanes] if fixed.lanes else [lanes for lanes in _POWERS[:7] if lanes <= layer.positions]:
-            for width in [fixed.drain_width] if fixed.drain_width else [w for w in _POWERS[:5] if w <= max(columns, packing.set_size)]:
+            for width in [fixed.drain_width] if fixed.drain_width else widths:
                 rows = lane_rows(packing.rows, lanes) if table else packing.folds * ceil_div(layer.positions, lanes)
                 try:
                     yield EngineArch(
                         positions=layer.positions, lanes=lanes, banks=packing.banks, folds=packing.folds,
                         set_size=packing.set_size, columns=columns, drain_width=width, weight_bits=layer.weight_bits,
                         activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
-                        indexed=self.mode is Mode.SPARSE_SPARSE, capacity=min(self.selected, ceil_div(layer.positions, lanes)),
-                        lane_rows=rows, row_table=table, most_rows=max(1, int(packing.rows.max())), accumulator=kind)
+                        indexed=self.mode is Mode.SPARSE_SPARSE,
+                        capacity=min(self.selected, ceil_div(layer.positions, lanes)), lane_rows=rows, row_table=table,
+                        most_rows=max(1, int(packing.rows.max())), accumulator=kind)
                 except ValueError as error:
                     raise DovetailError(f"settings: layer {layer.name!r}: {error}") from error
 
     def _interval(self, engine: EngineArch, packing: Packing) -> float:
-        """Cycles per vector, estimated: exact where every position arrives, an average where winners fall as they may."""
+        """Cycles per vector, estimated: exact where every position arrives, an average where winners decide."""
         pairs = self.selected / engine.lanes
         if self.selected < self.layer.positions and engine.lanes > 1:
             pairs += 0.8 * pairs**0.5
@@ -244,7 +263,7 @@ def _dense_packing(layer: Layer) -> Packing:
     return Packing(
         kernels=layer.kernels, positions=layer.positions, set_size=1, banks=layer.kernels, folds=1,
         members=np.arange(layer.kernels).reshape(1, layer.kernels, 1), rows=np.ones((1, layer.positions), np.int64),
-        nonzero=layer.kernels * layer.positions)
+        column_counts=np.full(layer.positions, layer.kernels))
 
 
 def _folded(packing: Packing, banks: int) -> Packing:

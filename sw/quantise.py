@@ -199,9 +199,9 @@ def _code_layer(
 ) -> tuple[Layer, float]:
     """Layer with ReLU, and the scale of its codes. ``limit`` is the largest multiplier; 1 is shift-only."""
     most = 2 ** (weight_bits - 1) - 1
-    ratio = np.abs(layer.weights).max(axis=1) / most * input_scale / output_scale
     # Without a weight, or with next to none, a kernel's sum is its bias: it takes the smallest ratio that is allowed.
-    largest = max(float(ratio.max()), _SMALLEST_RATIO)
+    ratio = (np.abs(layer.weights).max(axis=1) / most * input_scale / output_scale).clip(min=_SMALLEST_RATIO)
+    largest = float(ratio.max())
     # Codes finer than the sums themselves are of no use; and where only a shift is left, the codes' step grows, by less
     # than two, until the ratio is a power of two. (Growing the weights' step instead costs more accuracy: measured.)
     wanted = min(largest if limit > 1 else 2.0 ** math.floor(math.log2(largest)), float(limit))

@@ -72,7 +72,9 @@ def read_model(path: str | Path) -> FloatModel:
         data = _read_bytes(path)
         return to_float_model(read_graph(data, name=path.stem), sha256=hashlib.sha256(data).hexdigest())
     except ModelError as error:
-        raise ModelError(f"{path.name}: {error}") from error.__cause__
+        # Names of the file are in the text: whatever they hold, it is one line that a terminal shows as it is.
+        line = "".join(character if character.isprintable() else "?" for character in f"{path.name}: {error}")
+        raise ModelError(line) from error.__cause__
 
 
 def _read_bytes(path: Path) -> bytes:

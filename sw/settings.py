@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from ..hw.arch import AccumulatorKind, Mode, SelectKind
 from ..hw.errors import DovetailError
@@ -51,8 +52,8 @@ class Settings:
     target_cycles : int | None
         Cycles per inference that every layer must keep up with.
     mode : Mode
-        Of every layer that ``layers`` says nothing about. A first layer takes every input in the sparse-sparse mode too,
-        unless its own settings ask for zero skipping with ``mode = "sparse-sparse"``.
+        Of every layer that ``layers`` says nothing about. A first layer takes every input in the sparse-sparse mode
+        too, unless its own settings ask for zero skipping with ``mode = "sparse-sparse"``.
     input_width : int | None
         Codes per input beat.
     loadable : bool
@@ -77,7 +78,7 @@ _ENUMS = {"mode": Mode, "accumulator": AccumulatorKind, "kwta": SelectKind, "dev
 _KWTA = (SelectKind.GLOBAL, SelectKind.LOCAL)
 
 
-def _value(where: str, key: str, value: object) -> object:
+def _value(where: str, key: str, value: object) -> Any:
     if key in _ENUMS:
         choices = [kind for kind in _ENUMS[key] if key != "kwta" or kind in _KWTA]
         for choice in choices:
@@ -94,7 +95,7 @@ def _value(where: str, key: str, value: object) -> object:
     return value
 
 
-def _table(where: str, table: Mapping[str, object], record: type) -> dict[str, object]:
+def _table(where: str, table: Mapping[str, object], record: type) -> dict[str, Any]:
     known = [entry.name for entry in fields(record) if entry.name != "layers"]
     for key in table:
         if key not in known:
@@ -119,5 +120,6 @@ def read_settings(path: Path) -> Settings:
     tables = document.pop("layers", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise DovetailError(f"{path}: layers must be tables, written [layers.NAME]")
-    layers = {name: LayerSettings(**_table(f"{path}: layer {name}", table, LayerSettings)) for name, table in tables.items()}
+    layers = {name: LayerSettings(**_table(f"{path}: layer {name}", table, LayerSettings))
+              for name, table in tables.items()}
     return Settings(layers=layers, **_table(str(path), document, Settings))

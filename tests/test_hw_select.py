@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Select as a whole: values, order, timing, stalls, resets, loadable memories."""
 
 import random

@@ -1,0 +1,321 @@
+"""The build folder: everything that leaves the compiler, and the way back in."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..hw.arch import NetworkArch, bits_for, ceil_div
+from ..hw.errors import DovetailError
+from ..hw.memory_map import MappedMemory, memory_map
+from ..hw.network import NetworkTop
+from ..hw.verilog import emit
+from ..sim import golden
+from ..sim.cycles import layer_cycles, network_cycles
+from ..sim.payload import pack, width_of
+from ..sim.verify import frames_to_words
+from ..sw.images import layer_images
+from ..sw.network import FloatLayer, FloatModel, Layer, Network
+from ..sw.packer import Packing
+from ..sw.plan import Plan, PlannedLayer
+from ..sw.records import from_plain, to_plain
+from ..sw.settings import Settings
+from .self_check import hex_lines, testbench
+
+__all__ = ["SCHEMA", "Build", "check_output", "read_build", "write_build"]
+
+#: Version of the folder's layout; a reader takes exactly this one.
+SCHEMA = "dovetail-build/1"
+
+#: Frames of golden vectors, which the testbench sends.
+GOLDEN_FRAMES = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Build:
+    """A build folder that was read.
+
+    Members
+    -------
+    plan : Plan
+    model : FloatModel
+        What was quantised, for comparison.
+    manifest : dict
+    """
+
+    plan: Plan
+    model: FloatModel
+    manifest: dict[str, Any]
+
+
+def check_output(path: Path) -> None:
+    """See that ``path`` can become a build folder: it is absent, empty, or a build folder that may be replaced.
+
+    Raises
+    ------
+    DovetailError
+        If something else is there.
+    """
+    if not path.parent.is_dir():
+        raise DovetailError(f"{path}: the folder {path.parent} does not exist")
+    if path.is_symlink() or path.exists() and not path.is_dir():
+        raise DovetailError(f"{path}: exists and is no folder")
+    if path.is_dir() and any(path.iterdir()):
+        try:
+            schema = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["schema"]
+        except (OSError, ValueError, KeyError, TypeError):
+            schema = None
+        if not isinstance(schema, str) or not schema.startswith("dovetail-build/"):
+            raise DovetailError(f"{path}: exists with other content; name a new folder, or one made by dovetail compile")
+
+
+def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dict[str, Any]:
+    """Write a build folder beside its place and rename it into place, so that a half one is never seen.
+
+    Parameters
+    ----------
+    path : Path
+    plan : Plan
+    model : FloatModel
+        What the plan's network was quantised from.
+    codes : int (n, L)
+        Input codes; the first few become golden vectors, all serve for the predicted cycles.
+
+    Returns
+    -------
+    dict
+        The manifest.
+    """
+    check_output(path)
+    path = path.absolute()
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        partial.chmod(0o755)
+        manifest = _fill(partial, plan, model, codes)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            path.rename(old / "old")
+            partial.rename(path)
+            shutil.rmtree(old)
+        else:
+            partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return manifest
+
+
+def _fill(folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dict[str, Any]:
+    memories = memory_map(plan.arch, plan.images)
+    top = NetworkTop(plan.arch, plan.images)
+    (folder / "network.v").write_text(emit(top, name="network"))
+    _write_images(folder / "images", plan, memories)
+    _write_network(folder / "network.npz", plan, model)
+
+    shown = codes[:GOLDEN_FRAMES]
+    results = golden.run(plan.network, shown)
+    np.savez_compressed(folder / "golden.npz", inputs=shown,
+                        **{f"layer{number}": result.outputs for number, result in enumerate(results)})
+    in_shape, out_shape = top.i.payload.shape(), top.o.payload.shape()
+    cycles = network_cycles(plan, results).total
+    (folder / "tb.v").write_text(testbench(
+        plan.arch, frames=len(shown), in_bits=width_of(in_shape), out_bits=width_of(out_shape), cycles=cycles))
+    inputs = pack(in_shape, frames_to_words(shown, plan.arch.input_width))
+    (folder / "tb_input.hex").write_text(hex_lines(inputs, width_of(in_shape)))
+    (folder / "tb_expected.hex").write_text(hex_lines(pack(out_shape, _result_words(plan, results[-1].outputs)), width_of(out_shape)))
+
+    manifest = _manifest(plan, model, codes, memories)
+    (folder / "plan.toml").write_text(_plan_toml(plan))
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return manifest
+
+
+def _result_words(plan: Plan, outputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Output words of results (n, M)."""
+    select = plan.arch.layers[-1].select
+    words = frames_to_words(outputs, select.width)
+    keep = np.full(select.words, (1 << select.width) - 1)
+    keep[-1] = (1 << select.kernels - (select.words - 1) * select.width) - 1
+    return {**words, "keep": np.tile(keep, len(outputs))}
+
+
+def _write_images(folder: Path, plan: Plan, memories: tuple[MappedMemory, ...]) -> None:
+    """One ``.hex`` and one ``.bin`` file a memory, and ``map.json`` that explains their bits."""
+    folder.mkdir()
+    described = []
+    arches = {layer.name: layer for layer in plan.arch.layers}
+    for number, memory in enumerate(memories):
+        name = f"{number:03d}_{memory.name}"
+        digits, octets = ceil_div(memory.width, 4), ceil_div(memory.width, 8)
+        (folder / f"{name}.hex").write_text("".join(f"{row:0{digits}x}\n" for row in memory.rows))
+        (folder / f"{name}.bin").write_bytes(b"".join(row.to_bytes(octets, "little") for row in memory.rows))
+        described.append({
+            "file": name, "layer": memory.layer, "memory": memory.name, "width": memory.width, "depth": memory.depth,
+            "load_number": memory.first, "load_chunks": memory.chunks, "fields": _fields(memory, arches[memory.layer]),
+        })
+    text = {"hex": "one row a line", "bin": "one row in ceil(width / 8) bytes, low byte first", "memories": described}
+    (folder / "map.json").write_text(json.dumps(text, indent=1, sort_keys=True) + "\n")
+
+
+def _fields(memory: MappedMemory, arch) -> list[dict[str, Any]]:
+    engine, select = arch.engine, arch.select
+    kind = memory.name.rstrip("0123456789")
+    if kind == "weights":
+        found = []
+        for bank in range(engine.banks):
+            low = bank * engine.slot_bits
+            found += [
+                {"bank": bank, "field": "weight", "low": low, "bits": engine.weight_bits, "signed": True},
+                {"bank": bank, "field": "kid", "low": low + engine.weight_bits, "bits": engine.kid_bits, "signed": False},
+            ]
+        return found
+    rank_bits = bits_for(select.width)
+    parts: dict[str, list[tuple[str, int, bool]]] = {
+        "rows": [("row", bits_for(engine.lane_rows), False), ("rows", bits_for(engine.most_rows + 1), False)],
+        "biases": [("bias", memory.width, True)],
+        "multipliers": [("multiplier", memory.width, False)],
+        "order": [("word", bits_for(select.words), False), ("valid", 1, False)],
+        "ranks": [(f"port_of_element{element}", rank_bits, False) for element in range(select.width)],
+    }
+    found, low = [], 0
+    for field, bits, signed in parts[kind]:
+        found.append({"field": field, "low": low, "bits": bits, "signed": signed})
+        low += bits
+    return found
+
+
+def _write_network(path: Path, plan: Plan, model: FloatModel) -> None:
+    """The integer network, its packing and the float model, as arrays."""
+    arrays: dict[str, np.ndarray] = {}
+    for number, (planned, real) in enumerate(zip(plan.layers, model.layers, strict=True)):
+        layer = planned.layer
+        arrays |= {
+            f"{number}.weights": layer.weights, f"{number}.mask": layer.mask, f"{number}.bias": layer.bias,
+            f"{number}.output_scale": np.asarray(layer.output_scale), f"{number}.members": planned.packing.members,
+            f"{number}.rows": planned.packing.rows, f"{number}.float_weights": real.weights,
+            f"{number}.float_bias": real.bias,
+        }
+        if layer.multiplier is not None:
+            arrays[f"{number}.multiplier"] = layer.multiplier
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def _manifest(plan: Plan, model: FloatModel, codes: np.ndarray, memories: tuple[MappedMemory, ...]) -> dict[str, Any]:
+    network, arch = plan.network, plan.arch
+    results = golden.run(network, codes)
+    predicted = network_cycles(plan, results)
+    layers = []
+    for planned, result, real in zip(plan.layers, results, model.layers, strict=True):
+        layer, packing = planned.layer, planned.packing
+        alone = layer_cycles(planned, result)
+        layers.append({
+            "name": layer.name, "mode": planned.arch.mode.value, "kernels": layer.kernels, "positions": layer.positions,
+            "winners": layer.winners, "relu": real.relu, "shift": layer.shift,
+            "packing": {"set_size": packing.set_size, "sets": packing.sets, "banks": packing.banks, "folds": packing.folds,
+                        "rows": int(packing.rows.sum()), "rows_lower_bound": packing.rows_lower_bound,
+                        "fill": packing.fill},
+            "predicted": {"cycles_per_inference": alone.cycles_per_inference, "multipliers": alone.multipliers,
+                          "utilisation": alone.utilisation},
+        })
+    last = plan.layers[-1].layer
+    return {
+        "schema": SCHEMA,
+        "model": {"name": network.name, "sha256": network.sha256, "input_shape": list(network.input_shape)},
+        "arch": to_plain(arch),
+        "layers": layers,
+        "predicted_cycles_per_inference": predicted.per_inference,
+        "memory_bits": sum(memory.width * memory.depth for memory in memories),
+        "weights_sha256": hashlib.sha256(
+            "\n".join(f"{row:x}" for memory in memories for row in memory.rows).encode()).hexdigest(),
+        "interface": {
+            "module": "network", "clock": "clk", "reset": "rst (synchronous, active high)",
+            "input": {
+                "port": "i", "codes_per_word": arch.input_width, "bits": network.input_bits, "signed": network.input_signed,
+                "scale": network.input_scale, "codes_per_frame": network.layers[0].positions,
+                "payload": "codes_per_word codes, the first in the low bits; above them `last`",
+            },
+            "output": {
+                "port": "o", "elements_per_word": arch.layers[-1].select.width, "bits": arch.layers[-1].select.value_bits,
+                "signed": arch.layers[-1].select.value_signed, "elements_per_frame": last.kernels,
+                "scale": np.asarray(last.output_scale).tolist(),
+                "payload": "elements_per_word elements, the first in the low bits; above them one `keep` bit each, then `last`",
+            },
+        },
+    }
+
+
+def _plan_toml(plan: Plan) -> str:
+    """The plan as settings that give the same plan again."""
+    lines = ["# The plan that was built; edit it and give it back with --config.\n"]
+    if plan.settings.target_cycles is not None:
+        lines.append(f"target_cycles = {plan.settings.target_cycles}\n")
+    lines += [f"input_width = {plan.arch.input_width}\n", f"loadable = {str(plan.arch.loadable).lower()}\n"]
+    for layer in plan.arch.layers:
+        engine = layer.engine
+        lines.append(f'\n[layers.{json.dumps(layer.name)}]\nmode = "{layer.mode.value}"\n')
+        lines += [f"{key} = {getattr(engine, key)}\n" for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
+        lines.append(f'accumulator = "{engine.accumulator.value}"\n')
+        if layer.select.is_kwta:
+            lines.append(f'kwta = "{layer.select.kind.value}"\nbins = {layer.select.bins}\n')
+    return "".join(lines)
+
+
+def read_build(path: Path) -> Build:
+    """Read a build folder.
+
+    Raises
+    ------
+    DovetailError
+        If it is none, of another version, or damaged.
+    """
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        schema = manifest["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DovetailError(f"{path}: no build folder; make one with dovetail compile MODEL.onnx -o {path}") from error
+    if schema != SCHEMA:
+        raise DovetailError(f"{path}: made by another version ({schema}, not {SCHEMA}); compile the model again")
+    try:
+        plan, model = _rebuild(path, manifest)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DovetailError(f"{path}: damaged ({' '.join(str(error).split())}); compile the model again") from error
+    return Build(plan=plan, model=model, manifest=manifest)
+
+
+def _rebuild(path: Path, manifest: dict[str, Any]) -> tuple[Plan, FloatModel]:
+    arch = from_plain(NetworkArch, manifest["arch"])
+    with np.load(path / "network.npz", allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    layers, planned, real = [], [], []
+    for number, (layer_arch, about) in enumerate(zip(arch.layers, manifest["layers"], strict=True)):
+        engine, part = layer_arch.engine, {key.split(".", 1)[1]: value for key, value in arrays.items()
+                                           if key.split(".", 1)[0] == str(number)}
+        scale = part["output_scale"]
+        requantise = layer_arch.requantise
+        layer = Layer(
+            name=layer_arch.name, weights=part["weights"], mask=part["mask"], weight_bits=engine.weight_bits,
+            bias=part["bias"], input_bits=engine.activation_bits, input_signed=engine.activation_signed,
+            multiplier=part.get("multiplier"), shift=about["shift"], winners=about["winners"],
+            output_bits=None if requantise is None else requantise.code_bits,
+            output_scale=scale if scale.ndim else float(scale))
+        mask = np.ones_like(layer.mask) if layer_arch.mode.value == "dense" else layer.mask
+        packing = Packing(
+            kernels=layer.kernels, positions=layer.positions, set_size=engine.set_size, banks=engine.banks,
+            folds=engine.folds, members=part["members"], rows=part["rows"], column_counts=mask.sum(axis=0))
+        layers.append(layer)
+        planned.append(PlannedLayer(layer=layer, mask=mask, packing=packing, arch=layer_arch,
+                                    images=layer_images(layer, packing, mask, layer_arch)))
+        real.append(FloatLayer(name=layer.name, weights=part["float_weights"], bias=part["float_bias"],
+                               relu=about["relu"], winners=about["winners"]))
+    about = manifest["model"]
+    shape = tuple(about["input_shape"])
+    interface = manifest["interface"]["input"]
+    network = Network(name=about["name"], input_shape=shape, input_bits=interface["bits"], input_signed=interface["signed"],
+                      input_scale=interface["scale"], layers=tuple(layers), sha256=about["sha256"])
+    model = FloatModel(name=about["name"], input_shape=shape, layers=tuple(real), sha256=about["sha256"])
+    return Plan(network=network, settings=Settings(), arch=arch, layers=tuple(planned)), model

@@ -1,0 +1,40 @@
+"""How commands print: tables and JSON to stdout, progress to stderr."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["print_json", "print_table", "working"]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Exactly one JSON object."""
+    print(json.dumps(value, indent=1))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> None:
+    """A table; the first ``left`` columns are text, the others numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < left else "right")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    Console().print(table)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on stderr what is being done: a spinner on a terminal, a plain line elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(what):
+            yield
+        console.print(f"[green]✓[/green] {escape(what)}")
+    else:
+        console.print(escape(what), highlight=False)
+        yield

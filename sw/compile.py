@@ -1,0 +1,65 @@
+"""From a model file to a plan: read, quantise, pack, plan."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..hw.errors import ModelError
+from .data import load_samples
+from .network import FloatModel, Network
+from .plan import Plan, plan
+from .quantise import Requantise, input_codes, quantise
+from .reader import read_model
+from .settings import Settings
+
+__all__ = ["Compiled", "compile_model"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compiled:
+    """What the compiler made of a model.
+
+    Members
+    -------
+    model : FloatModel
+    network : Network
+    plan : Plan
+    calibration : int64 (n, L)
+        The calibration inputs as codes.
+    """
+
+    model: FloatModel
+    network: Network
+    plan: Plan
+    calibration: np.ndarray
+
+
+def compile_model(
+    path: Path, *, calibration: Path | None, settings: Settings | None = None, weight_bits: int = 8,
+    activation_bits: int = 8, requantise: Requantise = Requantise.MULTIPLIER,
+) -> Compiled:
+    """Compile an ONNX file.
+
+    Parameters
+    ----------
+    path : Path
+    calibration : Path or None
+        ``.npz`` with typical inputs.
+    settings : Settings, optional
+    weight_bits, activation_bits, requantise
+        See ``quantise``.
+
+    Raises
+    ------
+    DovetailError
+        In one line: what is wrong with the model, the calibration or the settings.
+    """
+    model = read_model(path)
+    if calibration is None:
+        raise ModelError(f"{path.name}: a float model needs typical inputs to choose scales by: give --calibration X.npz")
+    samples = load_samples(calibration, model.input_shape)
+    network = quantise(model, samples.x, input_scale=samples.scale, weight_bits=weight_bits,
+                       activation_bits=activation_bits, requantise=requantise)
+    return Compiled(model=model, network=network, plan=plan(network, settings or Settings()),
+                    calibration=input_codes(network, samples.x, samples.scale))

@@ -1,0 +1,42 @@
+"""What a model is made of, and how well it packs."""
+
+from dataclasses import dataclass
+
+from .network import FloatModel
+from .packer import pack
+
+__all__ = ["LayerFacts", "inspect_model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFacts:
+    """One layer. ``winners`` is K of the k-WTA behind it, None without; ``rows`` is all rows of one inference with every
+    position active, ``rows_lower_bound`` what no packing into as many banks could go below."""
+
+    name: str
+    op: str
+    kernels: int
+    positions: int
+    weights: int
+    nonzero: int
+    density: float
+    set_size: int
+    sets: int
+    rows: int
+    rows_lower_bound: int
+    fill: float
+    complementary: bool
+    winners: int | None
+
+
+def inspect_model(model: FloatModel) -> list[LayerFacts]:
+    """Pack every layer on its own and report."""
+    facts = []
+    for layer in model.layers:
+        packing = pack(layer.mask)
+        facts.append(LayerFacts(
+            name=layer.name, op="Linear", kernels=layer.kernels, positions=layer.positions, weights=layer.mask.size,
+            nonzero=int(layer.mask.sum()), density=float(layer.mask.mean()), set_size=packing.set_size, sets=packing.sets,
+            rows=int(packing.rows.sum()), rows_lower_bound=packing.rows_lower_bound, fill=packing.fill,
+            complementary=packing.complementary, winners=layer.winners))
+    return facts

