@@ -9,13 +9,14 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ..hw.errors import DovetailError
-from . import compile, doctor, inspect, simulate
+from . import compile, demo, doctor, inspect, simulate
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
 # In the order of `dovetail --help`. A command is a module with two functions: `add_parser(subparsers)` returns the
 # parser it added, `run(args)` does the work and returns the exit code (0 done, 1 its check failed).
 COMMANDS = (
+    demo,
     inspect,
     compile,
     simulate,

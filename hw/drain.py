@@ -23,8 +23,8 @@ class Drain(wiring.Component):
     """Captures a group in every lane and bank at once and sends it bank by bank, ``drain_width`` sums a beat.
 
     Bank ``b`` of a group gives ``group // drain_width`` beats; port ``p`` of beat ``n`` of them is KID
-    ``group_start + n * drain_width + p``. The same bank of all lanes is added in a balanced tree, then the bias. ``o`` has no
-    back-pressure: its receiver gave a token for the whole vector, and is always ready.
+    ``group_start + n * drain_width + p``. The same bank of all lanes is added in a balanced tree, then the bias. ``o``
+    has no back-pressure: its receiver gave a token for the whole vector, and is always ready.
 
     Members
     -------

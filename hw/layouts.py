@@ -36,11 +36,12 @@ def item_layout(arch: EngineArch) -> data.StructLayout:
     """One pair on its way to a lane's multipliers.
 
     ``index`` is ``fold * lane_positions + local address``; ``fold_end`` marks the last pair of a fold, ``vector_end``
-    that of the last fold. A vector without pairs is one item of value zero.
+    that of the last fold. A vector without pairs is one ``empty`` item a fold: its value is zero, its index any that
+    exists.
     """
     return data.StructLayout({
-        "index": unsigned(arch.index_bits), "value": activation_shape(arch), "fold_end": unsigned(1),
-        "vector_end": unsigned(1),
+        "index": unsigned(arch.index_bits), "value": activation_shape(arch), "empty": unsigned(1),
+        "fold_end": unsigned(1), "vector_end": unsigned(1),
     })
 
 

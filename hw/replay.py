@@ -73,13 +73,13 @@ class ReplayBuffer(wiring.Component):
                     with m.Case(half):
                         m.d.sync += counts[half].eq(write_slot + self.push)
 
-        half, slot, fold = Signal(), Signal(range(arch.capacity)), Signal(range(arch.folds))
+        half, slot, fold = Signal(), Signal(slot_bits), Signal(range(arch.folds))
         base = Signal(arch.index_bits)
         count = Mux(half, counts[1], counts[0])
         last_slot, last_fold, step = Signal(), Signal(), Signal()
         m.d.comb += [
             last_slot.eq(slot + 1 >= count), last_fold.eq(fold == arch.folds - 1),
-            read.addr.eq(Cat(slot[:slot_bits], half)), read.en.eq(step), step.eq(~self.o.valid | self.o.ready),
+            read.addr.eq(Cat(slot, half)), read.en.eq(step), step.eq(~self.o.valid | self.o.ready),
             finished.eq(step & (waiting != 0) & last_slot & last_fold),
         ]
         item = self.o.p
@@ -98,6 +98,6 @@ class ReplayBuffer(wiring.Component):
         # An empty vector reads whatever the half held; its address is valid, its value must not count.
         m.d.comb += [
             item.index.eq(base_now + (read.data.address if arch.indexed else slot_now)),
-            item.value.eq(Mux(empty_now, 0, read.data.value)),
+            item.value.eq(Mux(empty_now, 0, read.data.value)), item.empty.eq(empty_now),
         ]
         return m

@@ -55,7 +55,6 @@ class Requantise(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         arch = self._arch
-        top = (1 << arch.code_bits) - 1
         position = Signal(range(self._beats))
         with m.If(self.i.valid):
             m.d.sync += position.eq(position + 1)
@@ -82,9 +81,11 @@ class Requantise(wiring.Component):
                 m.d.sync += [multiplier.eq(rom.data), scaled.eq(ready * multiplier)]
             else:
                 m.d.sync += scaled.eq(ready)
-            rounded = (scaled + (1 << arch.shift >> 1)) >> arch.shift
+            # (x + 2**(s - 1)) >> s is ((x >> (s - 1)) + 1) >> 1: the bits that are shifted out need no adder.
+            rounded = (scaled >> arch.shift - 1) + 1 >> 1 if arch.shift else scaled
             code = Signal(arch.code_bits, name=f"code{port}", reset_less=True)
-            m.d.sync += code.eq(Mux(rounded < 0, 0, Mux(rounded > top, top, rounded)))
+            above = rounded[arch.code_bits:]        # sign and overflow, without a comparison
+            m.d.sync += code.eq(Mux(rounded[-1], 0, Mux(above.any(), ~0, rounded[:arch.code_bits])))
             m.d.comb += self.o.p.values[port].eq(code)
         if "load" in self.signature.members:
             m.d.comb += self.load.ready.eq(1)

@@ -1,6 +1,6 @@
 """The slots of one lane: which row of the weight tensor meets which value, cycle by cycle."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -20,7 +20,7 @@ def run_layout(arch: EngineArch) -> data.StructLayout:
 
 
 class RowTable(wiring.Component):
-    """Looks up the rows of an item: one memory, one cycle of latency, one item a cycle.
+    """Looks up the rows of an item: one memory, one cycle of latency, one item a cycle. An empty item has none.
 
     Without ``arch.row_table`` it is wires: every item has one row, the one of its own index.
 
@@ -61,14 +61,15 @@ class RowTable(wiring.Component):
         if "load" in self.signature.members:
             connect(m, load=flipped(self.load), rom=rom.load)
         row_bits = bits_for(self._arch.lane_rows)
+        empty = Signal()
         m.d.comb += [
             self.i.ready.eq(~self.o.valid | self.o.ready), rom.en.eq(self.i.ready), rom.address.eq(item.index),
-            o.row.eq(rom.data[:row_bits]), o.rows.eq(rom.data[row_bits:]),
+            o.row.eq(rom.data[:row_bits]), o.rows.eq(Mux(empty, 0, rom.data[row_bits:])),
         ]
         with m.If(self.i.ready):
             m.d.sync += [
                 self.o.valid.eq(self.i.valid), o.value.eq(item.value), o.fold_end.eq(item.fold_end),
-                o.vector_end.eq(item.vector_end),
+                o.vector_end.eq(item.vector_end), empty.eq(item.empty),
             ]
         return m
 

@@ -56,7 +56,8 @@ def _weight_rows(layer: Layer, mask: np.ndarray, table: np.ndarray, packing: Pac
             lane, address = position % arch.lanes, position // arch.lanes
             index = fold * arch.lane_positions + address
             if arch.row_table:
-                start.append(free[lane])
+                # Behind the last row there is no row number: a position without rows points to row 0.
+                start.append(free[lane] if rows[position] else 0)
                 free[lane] += rows[position]
                 tables[lane][index] = start[position] | rows[position] << bits_for(arch.lane_rows)
             else:

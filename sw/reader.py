@@ -114,26 +114,26 @@ def read_graph(data: bytes, *, name: str) -> Graph:
     opset = _opset(model)
     _check_storage(graph)
     constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        # The checker's text has many lines; the first says what is wrong.
-        raise ModelError(f"is not valid ONNX: {str(error).strip().splitlines()[0][:200]}") from error
-
     nodes = []
     for label, node in zip(_labels(graph), graph.node, strict=True):
-        attributes = {attribute.name: _attribute(attribute) for attribute in node.attribute}
+        attributes = {attribute.name: _attribute(label, attribute) for attribute in node.attribute}
         record = Node(name=label, op=node.op_type, inputs=tuple(node.input), outputs=tuple(node.output),
                       attributes=attributes)
         if record.op == "Constant":
-            constants[record.outputs[0]] = _constant(record)
+            constants |= dict.fromkeys(record.outputs, _constant(record))
         else:
             nodes.append(record)
     input_name, batch, shape = _input(graph)
     output, length = _output(graph)
-    return check_graph(Graph(
+    result = check_graph(Graph(
         name=name, opset=opset, batch=batch, input_shape=shape, input=input_name, output=output,
         output_length=length, nodes=tuple(nodes), constants=constants))
+    try:
+        onnx.checker.check_model(model)   # numbers of inputs and outputs, kinds of attributes: passes rely on them
+    except onnx.checker.ValidationError as error:
+        # The checker's text has many lines; the first says what is wrong.
+        raise ModelError(f"is not valid ONNX: {str(error).strip().splitlines()[0][:200]}") from error
+    return result
 
 
 def _check_text(graph: GraphProto) -> None:
@@ -199,10 +199,13 @@ def _array(tensor: TensorProto) -> np.ndarray:
         raise ModelError(f"tensor {tensor.name!r} is damaged: its data do not fit its type and shape") from error
 
 
-def _attribute(attribute: AttributeProto) -> object:
+def _attribute(label: str, attribute: AttributeProto) -> object:
     if attribute.type == AttributeProto.TENSOR:
         return _array(attribute.t)
-    value = helper.get_attribute_value(attribute)
+    try:
+        value = helper.get_attribute_value(attribute)
+    except ValueError as error:
+        raise ModelError(f"node {label!r} has a damaged attribute {attribute.name!r}") from error
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 

@@ -43,7 +43,8 @@ def save(tmp_path, nodes, **arguments):
 
 @pytest.mark.parametrize(("nodes", "message"), [
     # k-WTA
-    ([GEMM, RELU, TOPK], r"node 'tv_node' \(TopK\) must be followed by ScatterElements of its values onto zeros \(k-WTA\)"),
+    ([GEMM, RELU, TOPK],
+     r"node 'tv_node' \(TopK\) must be followed by ScatterElements of its values onto zeros \(k-WTA\)"),
     ([GEMM, RELU, TOPK, ZEROS, node("ScatterElements", ["z", "ti", "z"], ["s"], axis=1)],
      r"node 's_node' \(ScatterElements\) must put the values of one TopK at its indices: "
      r"the nearest supported form is k-WTA"),
@@ -258,7 +259,8 @@ def test_check_graph_wrong():
     copy = Node(name="i", op="Identity", inputs=("x",), outputs=("y",), attributes={})
     assert check_graph(graph(copy)).nodes == (copy,)
     for bad, message in [
-        (graph(replace(copy, inputs=("z",))), r"node 'i' \(Identity\) takes the value 'z', which nothing before it makes"),
+        (graph(replace(copy, inputs=("z",))),
+         r"node 'i' \(Identity\) takes the value 'z', which nothing before it makes"),
         (graph(copy, copy), r"node 'i' \(Identity\) makes the value 'y' a second time"),
         (graph(copy, constants=["x"]), r"value 'x' is made twice"),
         (graph(copy, output="z"), r"nothing makes the output 'z'"),
@@ -274,7 +276,8 @@ def test_k_winners():
 
 
 def layer(**changes):
-    return FloatLayer(**{"name": "a", "weights": np.ones((3, 2)), "bias": np.zeros(3), "relu": True, "winners": 2} | changes)
+    return FloatLayer(**{
+        "name": "a", "weights": np.ones((3, 2)), "bias": np.zeros(3), "relu": True, "winners": 2} | changes)
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), [

@@ -49,7 +49,8 @@ def test_sum_bits(weights, bias, bits):
 @given(st.data())
 def test_sum_range_is_tight(data):
     """No subset of positions leaves the range, and codes exist that reach both ends."""
-    weights = np.array(data.draw(st.lists(st.lists(st.integers(-7, 7), min_size=4, max_size=4), min_size=1, max_size=3)))
+    row = st.lists(st.integers(-7, 7), min_size=4, max_size=4)
+    weights = np.array(data.draw(st.lists(row, min_size=1, max_size=3)))
     bias = np.array(data.draw(st.lists(st.integers(-50, 50), min_size=len(weights), max_size=len(weights))))
     signed = data.draw(st.booleans())
     layer = integer_layer(weights=weights, mask=np.ones(weights.shape, bool), bias=bias, winners=None, input_bits=2,
@@ -116,7 +117,8 @@ def test_network_wrong():
 
 
 def float_layer(weights, bias, *, name="a", relu=True, winners=None):
-    return FloatLayer(name=name, weights=np.array(weights, float), bias=np.array(bias, float), relu=relu, winners=winners)
+    return FloatLayer(
+        name=name, weights=np.array(weights, float), bias=np.array(bias, float), relu=relu, winners=winners)
 
 
 def float_model(*layers):
@@ -136,8 +138,8 @@ CALIBRATION = np.random.default_rng(9).integers(0, 256, (200, 20)).astype(np.uin
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (2, 8), (5, 3), (12, 10), (16, 16), (8, 1)])
 def test_formats(tmp_path, requantise, method, weight_bits, activation_bits):
     model = random_model(tmp_path)
-    network = quantise(model, CALIBRATION, input_scale=1 / 255, weight_bits=weight_bits, activation_bits=activation_bits,
-                       requantise=requantise, method=method)
+    network = quantise(model, CALIBRATION, input_scale=1 / 255, weight_bits=weight_bits,
+                       activation_bits=activation_bits, requantise=requantise, method=method)
     assert (network.name, network.input_shape, network.sha256) == (model.name, (20,), model.sha256)
     for layer, float_ in zip(network.layers, model.layers, strict=True):
         assert layer.name == float_.name
@@ -152,16 +154,18 @@ def test_formats(tmp_path, requantise, method, weight_bits, activation_bits):
         else:
             assert 1 <= layer.multiplier.min()
             assert layer.multiplier_bits == MULTIPLIER_BITS
-    for sums in evaluate(network, input_codes(network, CALIBRATION[:3], 1 / 255)):
-        assert sums.min() >= min(0, network.layers[-1].sum_range[0])
+    *codes, sums = evaluate(network, input_codes(network, CALIBRATION[:3], 1 / 255))
+    assert all(0 <= vector.min() and vector.max() < 2**activation_bits for vector in codes)
+    least, most = network.layers[-1].sum_range
+    assert least <= sums.min() and sums.max() <= most
 
 
 @pytest.mark.parametrize("requantise", Requantise)
 def test_close_to_float(tmp_path, requantise):
     """With many bits the integer network computes what the float model does."""
     model = random_model(tmp_path)
-    network = quantise(model, CALIBRATION, input_scale=1 / 255, weight_bits=16, activation_bits=16, requantise=requantise,
-                       method=Calibration.MINMAX)
+    network = quantise(model, CALIBRATION, input_scale=1 / 255, weight_bits=16, activation_bits=16,
+                       requantise=requantise, method=Calibration.MINMAX)
     x = CALIBRATION[:40]
     codes = input_codes(network, x, 1 / 255)
     for outputs, expected, layer in zip(evaluate(network, codes), model.run(x / 255), network.layers, strict=True):
@@ -270,8 +274,9 @@ def test_input_format(x, scale, bits, signed, input_scale):
 
 
 def test_input_codes():
-    network = quantise(float_model(float_layer(np.ones((1, 4)), [0])), np.array([[0, 0, 0, 255]], np.uint8), input_scale=0.5)
-    codes = input_codes(network, np.array([[[0.25, 0.75], [-3, 500]]])[0].reshape(1, 4))
+    model = float_model(float_layer(np.ones((1, 4)), [0]))
+    network = quantise(model, np.array([[0, 0, 0, 255]], np.uint8), input_scale=0.5)
+    codes = input_codes(network, np.array([[0.25, 0.75, -3, 500]]))
     assert codes.dtype == np.int64
     assert_array_equal(codes, [[0, 2, 0, 255]])   # 0.5 and 1.5 round to even, the others are clamped
     assert_array_equal(input_codes(network, np.array([[1, 2, 3, 4]]), 0.25), [[0, 1, 2, 2]])
@@ -282,8 +287,8 @@ def test_input_codes():
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), [
-    ({"calibration": None}, ModelError, r"model 'm' is in floating point and needs calibration data: give --calibration "
-                                        r"X\.npz with x of shape \(n, 2\)"),
+    ({"calibration": None}, ModelError, r"model 'm' is in floating point and needs calibration data: give "
+                                        r"--calibration X\.npz with x of shape \(n, 2\)"),
     ({"calibration": np.ones((3, 3))}, ValueError, r"calibration must have shape \('n', 2\), not \(3, 3\)"),
     ({"calibration": np.ones((0, 2))}, ValueError, r"calibration must have shape \('n', 2\), not \(0, 2\)"),
     ({"calibration": np.array([["a", "b"]])}, TypeError, r"calibration must hold real numbers, not <U1"),

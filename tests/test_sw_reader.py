@@ -324,5 +324,21 @@ def test_input_wrong(tmp_path, shape, message):
 
 
 def test_undefined_wrong(tmp_path):
-    wrong(tmp_path, [node("Gemm", ["x", "nothing"])], r"is not valid ONNX: Nodes in a graph must be topologically sorted, "
-          r"however input 'nothing' of node: ")
+    wrong(tmp_path, [node("Gemm", ["x", "nothing"])],
+          r"node 'gemm_node' \(Gemm\) takes the value 'nothing', which nothing before it makes")
+
+
+def test_invalid_wrong(tmp_path):
+    """The text is that of the installed checker, cut to its first line."""
+    wrong(tmp_path, [node("Gemm", ["x"])], r"is not valid ONNX: [^\n]+")
+
+
+def test_attribute_wrong(tmp_path):
+    wrong(tmp_path, [node("Constant", [], ["w"], value_string="text"), node("MatMul", ["x", "w"])],
+          r"node 'w_node' \(Constant\) must hold a tensor or numbers")
+
+    def damage(model):
+        model.graph.node[0].attribute[0].type = 0
+
+    with pytest.raises(ModelError, match=r"^m\.onnx: node 'g_node' has a damaged attribute 'transB'$"):
+        read_model(changed(tmp_path, damage))

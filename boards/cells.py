@@ -1,0 +1,78 @@
+"""What a design takes on a device family, counted by Yosys: synthesis only, nothing placed."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from amaranth.lib import wiring
+
+from ..hw.verilog import emit_rtlil
+from ..hw.yosys import run_yosys
+
+__all__ = ["Cells", "Family", "count_cells"]
+
+
+class Family(Enum):
+    """Device families, by the words of the command line."""
+
+    ECP5 = "ecp5"
+    ICE40 = "ice40"
+    ICE40_DSP = "ice40-dsp"     # with the multipliers of the UltraPlus devices
+
+
+_SCRIPTS = {
+    Family.ECP5: "synth_ecp5 -top top",
+    Family.ICE40: "synth_ice40 -top top",
+    Family.ICE40_DSP: "synth_ice40 -dsp -top top",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Cells of one design.
+
+    Members
+    -------
+    lut, ff, bram, dsp : int
+        4-input look-up tables, flip-flops, block RAMs (DP16KD or SB_RAM40_4K) and multipliers (MULT18X18D or SB_MAC16).
+    carry, lut_ram : int
+        Carry cells (CCU2C or SB_CARRY), and memories of 16 x 4 bits made of look-up tables.
+    lut_equivalents : int
+        Places for look-up tables that are taken: on ECP5 a CCU2C takes two and a DPR16X4 four; on iCE40 a carry shares
+        its place with a look-up table.
+    """
+
+    lut: int
+    carry: int
+    lut_ram: int
+    ff: int
+    bram: int
+    dsp: int
+    lut_equivalents: int
+
+
+def count_cells(component: wiring.Component, family: Family) -> Cells:
+    """Synthesise a component and count.
+
+    Raises
+    ------
+    ToolFailed
+        If Yosys fails.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "top.il").write_text(emit_rtlil(component, name="top"))
+        run_yosys(f"read_rtlil top.il; {_SCRIPTS[family]}; tee -q -o stat.json stat -json", folder=folder)
+        text = (folder / "stat.json").read_text()
+    counts = json.loads(text[text.index("{"):])["design"]["num_cells_by_type"]
+
+    def total(*prefixes: str) -> int:
+        return sum(count for cell, count in counts.items() if cell.startswith(prefixes))
+
+    ecp5 = family is Family.ECP5
+    lut, carry, lut_ram = total("LUT4", "SB_LUT4"), total("CCU2C", "SB_CARRY"), total("TRELLIS_DPR16X4")
+    return Cells(
+        lut=lut, carry=carry, lut_ram=lut_ram, ff=total("TRELLIS_FF", "SB_DFF"), bram=total("DP16KD", "SB_RAM40"),
+        dsp=total("MULT18X18D", "SB_MAC16"), lut_equivalents=lut + (2 * carry + 4 * lut_ram if ecp5 else 0))

@@ -1,0 +1,52 @@
+"""The same network, dense, sparse-dense and sparse-sparse, on the same datapath with the same multipliers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..hw.arch import Mode
+from ..sw.plan import Plan, plan
+from ..sw.settings import LayerSettings, Settings
+from .simulate import Engine
+from .verify import NetworkSimulation, Verification
+
+__all__ = ["ModeResult", "compare_modes", "plan_in_mode"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModeResult:
+    """One mode: its plan, and what the RTL showed."""
+
+    mode: Mode
+    plan: Plan
+    verification: Verification
+
+
+def plan_in_mode(reference: Plan, mode: Mode) -> Plan:
+    """The network of ``reference`` in another mode, every layer with the lanes and banks it has there."""
+    layers = {layer.name: LayerSettings(lanes=layer.engine.lanes, banks=layer.engine.banks) for layer in reference.arch.layers}
+    settings = Settings(mode=mode, layers=layers, input_width=reference.arch.input_width,
+                        target_cycles=reference.settings.target_cycles, device=reference.settings.device)
+    return plan(reference.network, settings)
+
+
+def compare_modes(reference: Plan, codes: np.ndarray, *, engine: Engine = Engine.CXXRTL) -> list[ModeResult]:
+    """Simulate a sparse-sparse plan and its two dense counterparts, every output compared with the golden model.
+
+    Parameters
+    ----------
+    reference : Plan
+        A sparse-sparse plan.
+    codes : int (n, L)
+    engine : Engine
+
+    Returns
+    -------
+    list of ModeResult
+        Dense, sparse-dense, sparse-sparse. Multipliers are equal in all three.
+    """
+    results = []
+    for mode in (Mode.DENSE, Mode.SPARSE_DENSE, Mode.SPARSE_SPARSE):
+        planned = reference if mode is Mode.SPARSE_SPARSE else plan_in_mode(reference, mode)
+        results.append(ModeResult(mode=mode, plan=planned, verification=NetworkSimulation(planned, engine=engine).verify(codes)))
+    return results
