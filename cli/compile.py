@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..boards.build_folder import check_output, write_build
 from ..hw.arch import Mode
+from ..hw.errors import DovetailError
 from ..sw.compile import compile_model
 from ..sw.quantise import Requantise
 from ..sw.settings import Device, Settings, read_settings
@@ -40,6 +41,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """The settings file, overruled by options."""
     settings = Settings() if args.config is None else read_settings(args.config)
     if args.target_cycles is not None:
+        if args.target_cycles < 1:
+            raise DovetailError(f"argument --target-cycles: must be at least 1, not {args.target_cycles}")
         settings = replace(settings, target_cycles=args.target_cycles)
     if args.device is not None:
         settings = replace(settings, device=Device(args.device))

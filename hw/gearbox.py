@@ -1,6 +1,6 @@
 """From words of the store to beats of as many elements as the next unit has lanes."""
 
-from amaranth.hdl import Cat, Module, Shape, Signal
+from amaranth.hdl import Cat, Const, Module, Shape, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -73,8 +73,9 @@ class Gearbox(wiring.Component):
             with m.If(rest != 0):
                 m.d.sync += sent.eq(sent | pending & ~rest)
         bits = len(values) // parts
-        for part in reversed(range(parts)):     # the lowest pending part has the last word
-            with m.If(pending[part]):
+        # The lowest pending part; the highest one needs no bit of its own, and an empty word ends up there, too.
+        for part in reversed(range(parts)):
+            with m.If(pending[part] if part < parts - 1 else Const(1)):
                 m.d.comb += [
                     self.o.p.address.eq(self.i.p.address * parts + part),
                     self.o.p.values.as_value().eq(values.word_select(part, bits)),

@@ -19,7 +19,7 @@ __all__ = ["IcarusModel"]
 
 
 class IcarusModel:
-    """A design compiled for `vvp`.
+    """A design that its first run compiles for `vvp`.
 
     Parameters
     ----------
@@ -30,30 +30,31 @@ class IcarusModel:
     Raises
     ------
     ToolMissing, ToolFailed
-        If Icarus is not installed or refuses the design.
+        If Icarus is not installed; from `run`, if it refuses the design.
     """
 
     def __init__(self, dut: wiring.Component, *, probes: Sequence[str] = ()):
-        self._compiler, self._runner = find_icarus()
         harness = Harness.around(dut, probes=probes)
+        self._compiler, self._runner = find_icarus()
         self.ports = harness.ports
         self._path = Path(tempfile.mkdtemp(prefix="dovetail-"))
         weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
         (self._path / "top.v").write_text(emit(harness, name="top"))
         (self._path / "tb.sv").write_text(testbench(self.ports))
-        self._compile("plain", "-DPLAIN")
 
-    def _compile(self, name: str, define: str) -> None:
-        command = [self._compiler, "-g2012", define, "-s", "tb", "-o", name, "tb.sv", "top.v"]
-        run_tool(command, folder=self._path)
+    def _compiled(self, name: str, options: Sequence[str]) -> Path:
+        program = self._path / name
+        if not program.exists():
+            command = [self._compiler, "-g2012", *options, "-s", "tb", "-o", name, "tb.sv", "top.v"]
+            run_tool(command, folder=self._path)
+        return program
 
     def run(self, job: Job) -> Outcome:
         """Run the job; `seconds` is the time of the whole process."""
-        if job.vcd:
-            self._compile("waves", "-DWAVES")
+        program = self._compiled("waves", ("-DWAVES",)) if job.vcd else self._compiled("plain", ())
         write_job(job, self.ports, self._path)
         begin = time.perf_counter()
-        run_tool([self._runner, "-n", "waves" if job.vcd else "plain"], folder=self._path)
+        run_tool([self._runner, "-n", str(program)], folder=self._path)
         outcome = read_trace(self.ports, self._path, seconds=time.perf_counter() - begin)
         if job.vcd:
             shutil.copyfile(self._path / WAVES, job.vcd)

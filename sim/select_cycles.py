@@ -85,14 +85,13 @@ class SelectCycles:
         self._taken = taken
 
         issue = last_beat + 2
-        enter = max(issue + stages - 1, int(self._exits[-1]))
         compare = issue + _COMPARE
         if arch.is_kwta:
             start = max(last_beat + 2, self._threshold_taken + 2)
             self._idle = start + self._search
             self._threshold_taken = max(start + self._result, self._compared)
-            compare = max(compare, self._threshold_taken + 1)
-            enter = max(enter, compare + stages - 1 - _COMPARE)
+            compare = self._threshold_taken + 1     # the words have long been waiting for it
+        enter = max(compare + stages - 1 - _COMPARE, int(self._exits[-1]))
 
         beats = self._beats(self._selected(values))
         exits = enter + np.cumsum(np.maximum(beats, 1))
@@ -101,8 +100,8 @@ class SelectCycles:
         first = max(valid, ready(valid) if callable(ready) else ready)
         exits[head:] += first - valid
 
-        # The last word enters the register s stages before the end when the word s + 1 words ahead of it leaves the end:
-        # the pipeline between them is full then. The exits of the words before come first in the history.
+        # The last word enters the register s stages before the end when the word s + 1 ahead of it leaves the end: the
+        # pipeline between them is full then. The exits of the words before come first in the history.
         history = np.concatenate([self._exits, exits])
         final = len(beats) - 1
         self._compared = max(compare + final, int(history[final + _COMPARE]))

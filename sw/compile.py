@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hw.errors import ModelError
+from ..hw.errors import DovetailError, ModelError
 from .data import load_samples
 from .network import FloatModel, Network
 from .plan import Plan, plan
@@ -55,6 +55,10 @@ def compile_model(
     DovetailError
         In one line: what is wrong with the model, the calibration or the settings.
     """
+    if not 2 <= weight_bits <= 16:
+        raise DovetailError(f"argument --weight-bits: must be 2 to 16, not {weight_bits}")
+    if not 1 <= activation_bits <= 16:
+        raise DovetailError(f"argument --activation-bits: must be 1 to 16, not {activation_bits}")
     model = read_model(path)
     if calibration is None:
         raise ModelError(f"{path.name}: a float model needs typical inputs to choose scales by: give --calibration X.npz")

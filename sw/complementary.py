@@ -6,6 +6,7 @@ __all__ = ["check_count", "check_mask", "find_complementary"]
 
 # Depth-first search has a heavy tail: some orders are thousands of times slower than others. Restarts cut the tail off.
 _RESTARTS = 4
+_CHEAP = 1 << 14  # (set, position) pairs up to which a step costs little more than the calls it makes
 _BIG = 1 << 14  # more than any number of candidates that is worth choosing
 
 
@@ -190,7 +191,8 @@ def find_complementary(
     depth_limit : int, optional
         Largest N that may be found; ignored if ``set_size`` is given.
     node_budget : int
-        Steps taken back over all attempts, after which the answer is None. One costs 0.1 to 0.3 milliseconds.
+        Steps taken back over all attempts, after which the answer is None. One takes about 0.1 milliseconds; those of
+        layers above 16,384 (set, position) pairs take longer and count for more.
 
     Returns
     -------
@@ -230,18 +232,19 @@ def find_complementary(
     for sets in range(max(fewest, len(clique)), most + 1):
         if sets == kernels:
             return [(kernel,) for kernel in range(kernels)]
+        cost = 1 + sets * live.shape[1] // _CHEAP
         even, largest = -(-kernels // sets), min(depth, _largest_set(live))
         # Sets of different sizes are harder to come by, unless as many sets of the largest possible size are expected.
         sizes = [even, largest] if -(-kernels // largest) != sets else [largest, even]
         for size in [set_size] if set_size else [size for size in dict.fromkeys(sizes) if size >= even]:
             # The first try gets half; a number of sets that is large enough needs hardly any.
-            limit = left // (2 * _RESTARTS)
+            limit = left // (2 * _RESTARTS * cost)
             for attempt in range(_RESTARTS):
                 rank = np.random.default_rng(attempt).permutation(len(alive)) if attempt else np.arange(len(alive))
                 search = _Search(live, conflict, sets=sets, set_size=size, clique=clique, rank=rank)
                 if search.solve(limit):
                     return _with_dead(search.home, alive, kernels=kernels, sets=sets)
-                left -= search.wasted
+                left -= search.wasted * cost
                 if search.wasted <= limit:  # proved: there is none
                     break
     return None

@@ -28,8 +28,8 @@ __all__ = ["Plan", "PlanError", "PlannedLayer", "plan"]
 
 #: Wanted cycles per inference when nobody says.
 DEFAULT_TARGET = 1024
-#: Deepest accumulator file that the planner makes of LUT RAM: two halves of 16 accumulators in two columns of 16 words.
-LUT_RAM_KIDS = 32
+#: Most accumulators a bank keeps in LUT RAM: two halves of 16, in two columns of 16 words. Deeper files cost more than block RAM.
+LUT_RAM_KIDS = 16
 #: Longest vector whose k-WTA keeps it in registers.
 LOCAL_KERNELS = 32
 _POWERS = tuple(2**exponent for exponent in range(9))
@@ -82,7 +82,8 @@ class Plan:
 
 
 def plan(network: Network, settings: Settings) -> Plan:
-    """Choose every layer's engine: the fewest multipliers that reach the target, then the fewest lanes.
+    """Choose every layer's engine: the fewest multipliers that reach the target; of those the narrowest drain that does not
+    hold them up, and the fewest lanes.
 
     Raises
     ------
@@ -109,7 +110,10 @@ def plan(network: Network, settings: Settings) -> Plan:
             selected = network.layers[number - 1].winners or selected
         search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, selected=selected, settings=settings,
                          first=not number)
-        engine, packing = search.best()
+        try:
+            engine, packing = search.best()
+        except ValueError as error:
+            raise DovetailError(f"settings: layer {layer.name!r}: {error}") from error
         engines.append(engine)
         packings.append(packing)
 
@@ -150,10 +154,13 @@ def _select(
     if layer.winners is not None:
         kind = fixed.kwta or (SelectKind.LOCAL if layer.kernels <= LOCAL_KERNELS else SelectKind.GLOBAL)
         bins = min(fixed.bins or 4, 1 << value_bits)
-    return SelectArch(
-        kernels=layer.kernels, width=engine.drain_width, beats=engine.beats, lanes=lanes, value_bits=value_bits,
-        value_signed=layer.output_bits is None, kind=kind, winners=layer.winners or 0,
-        losers=layer.winners is not None and not sparse, bins=bins)
+    try:
+        return SelectArch(
+            kernels=layer.kernels, width=engine.drain_width, beats=engine.beats, lanes=lanes, value_bits=value_bits,
+            value_signed=layer.output_bits is None, kind=kind, winners=layer.winners or 0,
+            losers=layer.winners is not None and not sparse, bins=bins)
+    except ValueError as error:
+        raise DovetailError(f"settings: selection behind layer {layer.name!r}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,13 +184,14 @@ class _Search:
     def best(self) -> tuple[EngineArch, Packing]:
         target = self.settings.target_cycles or DEFAULT_TARGET
         fastest: tuple[float, EngineArch, Packing] | None = None
-        winner: tuple[tuple[int, int, int], EngineArch, Packing] | None = None
+        winner: tuple[tuple[int, float, int, int], EngineArch, Packing] | None = None
         for packing in self._packings():
             for engine in self._engines(packing):
-                cycles = self._interval(engine, packing)
+                busy, behind = self._busy(engine, packing), self._behind(engine)
+                cycles = max(busy, behind)
                 if fastest is None or cycles < fastest[0]:
                     fastest = cycles, engine, packing
-                cost = engine.multipliers, engine.drain_width, engine.lanes
+                cost = engine.multipliers, max(0.0, behind - busy), engine.drain_width, engine.lanes
                 if cycles <= target and (winner is None or cost < winner[0]):
                     winner = cost, engine, packing
         if winner is not None:
@@ -228,29 +236,31 @@ class _Search:
         for lanes in [fixed.lanes] if fixed.lanes else [lanes for lanes in _POWERS[:7] if lanes <= layer.positions]:
             for width in [fixed.drain_width] if fixed.drain_width else widths:
                 rows = lane_rows(packing.rows, lanes) if table else packing.folds * ceil_div(layer.positions, lanes)
-                try:
-                    yield EngineArch(
-                        positions=layer.positions, lanes=lanes, banks=packing.banks, folds=packing.folds,
-                        set_size=packing.set_size, columns=columns, drain_width=width, weight_bits=layer.weight_bits,
-                        activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
-                        indexed=self.mode is Mode.SPARSE_SPARSE,
-                        capacity=min(self.selected, ceil_div(layer.positions, lanes)), lane_rows=rows, row_table=table,
-                        most_rows=max(1, int(packing.rows.max())), accumulator=kind)
-                except ValueError as error:
-                    raise DovetailError(f"settings: layer {layer.name!r}: {error}") from error
+                yield EngineArch(
+                    positions=layer.positions, lanes=lanes, banks=packing.banks, folds=packing.folds,
+                    set_size=packing.set_size, columns=columns, drain_width=width, weight_bits=layer.weight_bits,
+                    activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
+                    indexed=self.mode is Mode.SPARSE_SPARSE,
+                    capacity=min(self.selected, ceil_div(layer.positions, lanes)), lane_rows=rows, row_table=table,
+                    most_rows=max(1, int(packing.rows.max())), accumulator=kind)
 
-    def _interval(self, engine: EngineArch, packing: Packing) -> float:
-        """Cycles per vector, estimated: exact where every position arrives, an average where winners decide."""
+    def _busy(self, engine: EngineArch, packing: Packing) -> float:
+        """Cycles per vector that the multipliers need: exact where every position arrives, an average where winners fall
+        as they may."""
         pairs = self.selected / engine.lanes
         if self.selected < self.layer.positions and engine.lanes > 1:
             pairs += 0.8 * pairs**0.5
         rows = np.maximum(packing.rows, 1).mean()
-        fold = max(pairs * rows + engine.drain_slots, 1 + engine.groups * engine.group_period)
         arrival = self.layer.positions / engine.lanes if self.first or self.mode is not Mode.SPARSE_SPARSE else 0
+        return max(engine.folds * (pairs * rows + engine.drain_slots), arrival)
+
+    def _behind(self, engine: EngineArch) -> float:
+        """Cycles per vector of what is behind the multipliers: drain, and k-WTA."""
+        drain = engine.folds * (1 + engine.groups * engine.group_period)
         scan = 0
         if self.layer.winners is not None and self.layer.output_bits is not None:
             scan = (1 << self.layer.output_bits) / (self.fixed.bins or 4) + 8
-        return max(engine.folds * fold, arrival, engine.beats + scan)
+        return max(drain, engine.beats, scan)
 
 
 @lru_cache(maxsize=64)

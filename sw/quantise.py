@@ -91,7 +91,8 @@ def quantise(
     scale, signed = _input_format(calibration, input_scale, activation_bits)
     network_scale, network_signed = scale, signed
     layers: list[Layer] = []
-    for layer, outputs in zip(model.layers, model.run(calibration * input_scale), strict=True):
+    real = calibration.astype(np.float64) * input_scale
+    for layer, outputs in zip(model.layers, model.run(real), strict=True):
         if layer.relu:
             most = _range(outputs, method=method, percentile=percentile)
             step = _round_up(most / (2**activation_bits - 1))

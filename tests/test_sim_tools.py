@@ -33,7 +33,7 @@ def bare(monkeypatch, tmp_path):
     """A machine without any tool."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
 
@@ -63,17 +63,17 @@ def test_compiler_from_environment(monkeypatch, tmp_path):
     compiler.write_text("#!/bin/sh\necho no such thing >&2\nexit 4\n")
     compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("CXX", f"{compiler} -m64")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
     assert tools.find_compiler() == [str(compiler), "-m64"]
     with pytest.raises(ToolFailed, match="^mine failed with code 4: no such thing$"):
         run()
-    assert list((tmp_path / "cache" / "dovetail").iterdir()) == []
+    assert list(tmp_path.iterdir()) == [compiler]
 
 
 def test_compiled_model_is_kept(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
     assert run() == [1, 2]
-    assert [path.suffix for path in (tmp_path / "dovetail").iterdir()] == [".so"]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
 
     def fail(*args, **kwargs):
         raise AssertionError("compiled again")
@@ -83,13 +83,21 @@ def test_compiled_model_is_kept(monkeypatch, tmp_path):
 
 
 def test_cache_is_bounded(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
     monkeypatch.setattr(cxxrtl, "_KEPT", 2)
-    folder = tmp_path / "dovetail"
-    folder.mkdir()
     for age in range(3):
-        old = folder / f"{age}.so"
+        old = tmp_path / f"{age}.so"
         old.write_text("")
         os.utime(old, (1000 - age, 1000 - age))
     assert run() == [1, 2]
-    assert len(list(folder.iterdir())) == 2 and (folder / "0.so").exists()
+    assert len(list(tmp_path.iterdir())) == 2 and (tmp_path / "0.so").exists()
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cxxrtl._cache_folder() == tmp_path / "cache" / "dovetail"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    folder = cxxrtl._cache_folder()
+    assert folder.is_dir() and tmp_path not in folder.parents
+    folder.rmdir()

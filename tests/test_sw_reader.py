@@ -338,7 +338,7 @@ def test_attribute_wrong(tmp_path):
           r"node 'w_node' \(Constant\) must hold a tensor or numbers")
 
     def damage(model):
-        model.graph.node[0].attribute[0].type = 0
+        model.graph.node[0].attribute[0].ref_attr_name = "other"
 
     with pytest.raises(ModelError, match=r"^m\.onnx: node 'g_node' has a damaged attribute 'transB'$"):
         read_model(changed(tmp_path, damage))
