@@ -1,1 +1,1 @@
-"""x"""
+"""Devices and what leaves for them: the build folder, its testbench, cell counts."""

@@ -1,6 +1,6 @@
 """The threshold of a long vector: a histogram of its codes, scanned from the top."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -22,11 +22,11 @@ class Histogram(wiring.Component):
 
     In cycles, the last beat of a vector arriving on ``i`` in cycle 0 (and the threshold before it taken by then)::
 
-        0        last beat          read its bins
-        1        start of the scan  write them back; read the top row
+        0        last beat          read its bins (and write them back in cycle 2)
+        1        start of the scan  read the top row (and clear it in cycle 3)
         rows     read the bottom row
         rows+1   token              a new vector may arrive from the next cycle on
-        rows+4   threshold on `o`   bins added over the ports, summed from the top, compared
+        rows+5   threshold on `o`   bins added over the ports, summed from the top, compared
 
     Members
     -------
@@ -51,7 +51,7 @@ class Histogram(wiring.Component):
     @staticmethod
     def latency(arch: SelectArch) -> int:
         """Cycles from a vector's last beat on ``i`` to its threshold on ``o``, where nothing is in the way."""
-        return (1 << arch.value_bits) // arch.bins + 4
+        return (1 << arch.value_bits) // arch.bins + 5
 
     def elaborate(self, platform):
         m = Module()
@@ -80,9 +80,13 @@ class Histogram(wiring.Component):
         with m.If(start):
             m.d.sync += [arrived.eq(0), scanning.eq(1), publish.eq(1), claimed.eq(1)]
 
-        # Read-modify-write: what is read in one cycle is written in the next; the memory forwards in between.
-        clear = Signal()
-        m.d.sync += clear.eq(scanning)
+        # Read-modify-write: read, register, write. A word that is changed while it is on its way is forwarded, by the
+        # memory itself if it is written in the cycle of the read, and into the register if a cycle later.
+        cleared = [scanning]
+        for name in ("read", "held"):
+            cleared.append(Signal(name=f"clear_{name}"))
+            m.d.sync += cleared[-1].eq(cleared[-2])
+        clear = cleared[-1]
         counts = []
         for port in range(arch.width):
             m.submodules[f"memory{port}"] = memory = Memory(
@@ -90,25 +94,27 @@ class Histogram(wiring.Component):
             write = memory.write_port()
             read = memory.read_port(transparent_for=(write,))
             code = self.i.p.values[port]
-            address = Signal(bits_for(rows), name=f"address{port}", reset_less=True)
-            hit = Signal(arch.bins, name=f"hit{port}")
-            chosen = code[:bin_bits] if bin_bits else Const(0, 1)
+            read_address = Signal(bits_for(rows), name=f"read_address{port}", reset_less=True)
+            held_address = Signal(bits_for(rows), name=f"held_address{port}", reset_less=True)
+            read_hit, hit = Signal(arch.bins, name=f"read_hit{port}"), Signal(arch.bins, name=f"hit{port}")
+            forward = Signal(name=f"forward{port}")
+            held = Signal(arch.bins * count_bits, name=f"held{port}", reset_less=True)
+            bins = [held.word_select(index, count_bits) for index in range(arch.bins)]
+            changed = [Mux(clear, 0, (count + hit[index])[:count_bits]) for index, count in enumerate(bins)]
             m.d.comb += [
-                read.addr.eq(Mux(scanning, row, code[bin_bits:])), write.addr.eq(address),
-                write.en.eq(clear | hit.any()),
+                read.addr.eq(Mux(scanning, row, code >> bin_bits)), write.addr.eq(held_address),
+                write.en.eq(clear | hit.any()), write.data.eq(Cat(changed)),
             ]
             m.d.sync += [
-                address.eq(read.addr),
-                hit.eq(Mux(self.i.valid & self.i.p.mask[port] & (code != 0), 1 << chosen, 0)),
+                read_address.eq(read.addr), held_address.eq(read_address), hit.eq(read_hit),
+                read_hit.eq(Mux(self.i.valid & self.i.p.mask[port] & (code != 0), 1 << (code & arch.bins - 1), 0)),
+                forward.eq(read_address == read.addr), held.eq(Mux(forward, write.data, read.data)),
             ]
-            bins = [read.data.word_select(index, count_bits) for index in range(arch.bins)]
-            m.d.comb += write.data.eq(Mux(clear, 0, Cat((count + hit[index])[:count_bits]
-                                                        for index, count in enumerate(bins))))
             counts.append(bins)
 
-        # The scan's pipeline: counts read, totals of the ports, totals from the top of the row, decision.
+        # The scan's pipeline: counts read and held, totals of the ports, totals from the top of the row, decision.
         steps = [(scanning & publish, row == 0)]
-        for name in ("counts", "totals", "sums"):
+        for name in ("read", "held", "totals", "sums"):
             valid, bottom = Signal(name=f"{name}_valid"), Signal(name=f"{name}_bottom")
             m.d.sync += [valid.eq(steps[-1][0]), bottom.eq(steps[-1][1])]
             steps.append((valid, bottom))
@@ -135,7 +141,7 @@ class Histogram(wiring.Component):
                 for index, reach in enumerate(reaches):
                     with m.If(reach):
                         m.d.sync += [
-                            threshold.eq(Cat(Const(index, bin_bits), depth)),
+                            threshold.eq((depth << bin_bits) | index),
                             above.eq(sums[index + 1] if index + 1 < arch.bins else 0),
                         ]
             with m.Else():

@@ -15,16 +15,17 @@ class RadixSelect(wiring.Component):
     """Keeps the codes of a vector in shift registers and finds the K-th largest one bit by bit (radix select).
 
     From the top bit down, the candidates with this bit set are counted. If they are at least as many as still needed,
-    the K-th largest is among them; otherwise they all win, and it is among the others. This is one cycle a bit whatever
-    the length, but the counter is combinational and as wide as the vector: for vectors of some 64 elements at most.
-    Where fewer than K codes are non-zero, the threshold is 0 and takes no ties.
+    the K-th largest is among them; otherwise they all win, and it is among the others. This takes two cycles a bit
+    whatever the length (count in groups of eight; add, compare, part the candidates), but hardware for every element:
+    it is meant for vectors of some 64 elements at most. Where fewer than K codes are non-zero, the threshold is 0 and
+    takes no ties.
 
     In cycles, the last beat of a vector arriving on ``i`` in cycle 0 (and the threshold before it taken by then)::
 
-        0             last beat         shifted in
-        1             top bit
-        value_bits    bottom bit        the codes are cleared
-        value_bits+1  threshold on `o`  and token: a new vector may arrive from the next cycle on
+        0               last beat         shifted in
+        1, 2            top bit
+        2*value_bits    bottom bit        the codes are cleared
+        2*value_bits+1  threshold on `o`  and token: a new vector may arrive from the next cycle on
 
     Members
     -------
@@ -49,18 +50,18 @@ class RadixSelect(wiring.Component):
     @staticmethod
     def latency(arch: SelectArch) -> int:
         """Cycles from a vector's last beat on ``i`` to its threshold on ``o``, where nothing is in the way."""
-        return arch.value_bits + 1
+        return 2 * arch.value_bits + 1
 
     def elaborate(self, platform):
         m = Module()
         arch = self._arch
-        idle, searching = Signal(init=1), Signal()
+        idle, searching, decide = Signal(init=1), Signal(), Signal()
         arrived, arrive, start = Signal(), Signal(), Signal()
         done = Signal()
         place = Signal(arch.value_bits)     # one-hot: the bit that is looked at
         m.d.comb += [
             self.i.ready.eq(1), self.credit.valid.eq(idle), arrive.eq(self.i.valid & self.i.p.last),
-            start.eq((arrive | arrived) & ~self.o.valid), done.eq(searching & place[0]),
+            start.eq((arrive | arrived) & ~self.o.valid), done.eq(decide & place[0]),
         ]
         with m.If(self.credit.valid & self.credit.ready):
             m.d.sync += idle.eq(0)
@@ -70,7 +71,8 @@ class RadixSelect(wiring.Component):
             m.d.sync += [arrived.eq(0), searching.eq(1), place.eq(1 << arch.value_bits - 1)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(searching):
+        m.d.sync += decide.eq(searching & ~decide)
+        with m.If(decide):
             m.d.sync += place.eq(place >> 1)
         with m.If(done):
             m.d.sync += [searching.eq(0), idle.eq(1), self.o.valid.eq(1)]
@@ -87,16 +89,21 @@ class RadixSelect(wiring.Component):
                     m.d.sync += code.eq(0)
             codes += chain
 
-        candidates, ones = Signal(len(codes)), Signal(len(codes))
+        candidates, ones, ones_now = Signal(len(codes)), Signal(len(codes)), Signal(len(codes))
+        groups = [ones_now[low:low + 8] for low in range(0, len(codes), 8)]
+        partial = [Signal(bits_for(len(group) + 1), name=f"partial{index}") for index, group in enumerate(groups)]
         count = Signal(bits_for(arch.kernels + 1))
         need, threshold = Signal(bits_for(arch.winners + 1)), Signal(arch.value_bits)
         keep = Signal()
         m.d.comb += [
-            ones.eq(candidates & Cat((code & place).any() for code in codes)), count.eq(balanced_sum(list(ones))),
-            keep.eq(count >= need),
+            ones_now.eq(candidates & Cat((code & place).any() for code in codes)),
+            count.eq(balanced_sum(list(partial))), keep.eq(count >= need),
             self.o.p.threshold.eq(threshold), self.o.p.ties.eq(Mux(threshold.any(), need, 0)),
         ]
-        with m.If(searching):
+        m.d.sync += ones.eq(ones_now)
+        for total, group in zip(partial, groups, strict=True):
+            m.d.sync += total.eq(balanced_sum(list(group)))
+        with m.If(decide):
             m.d.sync += [
                 candidates.eq(Mux(keep, ones, candidates & ~ones)), threshold.eq(Cat(keep, threshold)),
                 need.eq(Mux(keep, need, need - count)),

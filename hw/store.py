@@ -112,7 +112,7 @@ class Store(wiring.Component):
             m.d.comb += self.load.ready.eq(1)
 
         # Arrival: the order memories answer while the beat waits in a register.
-        beat = Signal(range(arch.beats))
+        beat = Signal(bits_for(arch.beats))
         m.d.comb += self.i.ready.eq(1)
         with m.If(self.i.valid):
             m.d.sync += beat.eq(Mux(self.i.p.last, 0, beat + 1))

@@ -81,11 +81,12 @@ def emit(component: wiring.Component, *, name: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"Name must be a Verilog identifier, not {name!r}")
-    # pmuxtree: else the write has `case` with `parallel_case` comments, which tools warn of.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "in.il").write_text(emit_rtlil(component, name=name))
-        passes = "proc; flatten; opt_clean -purge; pmuxtree"
+        # Without `opt_expr -fine` there are comparisons that are always true, and without `pmuxtree` there are
+        # `parallel_case` comments; tools warn of both.
+        passes = "proc; flatten; opt_expr -fine; opt_clean -purge; pmuxtree"
         run_yosys(f"read_rtlil in.il; {passes}; write_verilog -noattr out.v", folder=path)
         text = (path / "out.v").read_text()
     # Verilator warns of a register that is both initialised where it is declared and assigned by a process.

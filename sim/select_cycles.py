@@ -41,9 +41,9 @@ class SelectCycles:
         self._search = self._result = 0
         if arch.kind is SelectKind.GLOBAL:
             self._search = (1 << arch.value_bits) // arch.bins
-            self._result = self._search + 3
+            self._result = self._search + 4
         elif arch.kind is SelectKind.LOCAL:
-            self._search = self._result = arch.value_bits
+            self._search = self._result = 2 * arch.value_bits
         self._taken = _NEVER
         self._idle = self._search if arch.kind is SelectKind.GLOBAL else 0     # the histogram is cleared first
         self._threshold_taken = self._compared = _NEVER     # the latter of the last word of the vector before

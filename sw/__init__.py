@@ -1,1 +1,1 @@
-"""x"""
+"""Software: reading models, quantising, packing, planning, memory images. numpy, never Amaranth."""

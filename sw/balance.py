@@ -39,15 +39,10 @@ def count_rows(mask: np.ndarray, members: np.ndarray) -> np.ndarray:
     -------
     int64 array, (folds, positions)
     """
-    return _counts(mask, members).max(axis=1)
-
-
-def _counts(mask: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Return the non-zeros of each (fold, bank) at each position."""
     counts = np.zeros((*members.shape[:2], mask.shape[1]), np.int64)
     for fold, bank, place in np.argwhere(members >= 0):
         counts[fold, bank] += mask[members[fold, bank, place]]
-    return counts
+    return counts.max(axis=1)
 
 
 class _Exchange:

