@@ -1,9 +1,9 @@
 """Simulated clock cycles per second of each simulator on the kws_mlp network, side by side, on the same inputs.
 
 Run: python benchmarks/simulators.py [--models ../shared/models] [--engines cxxrtl amaranth]
-Every engine must give the words and transfer times that CXXRTL gives. Preparing is what happens once for a design (Icarus
-and Verilator compile in their first run, which is not measured); the speed is that of the clock loop, or of the whole
-process for Icarus and Verilator.
+Every engine must give the words and transfer times that CXXRTL gives. Preparing is everything up to the end of a first
+run with one sample, compiling included where the cache does not have the model; the speed is that of the clock loop, or
+of the whole process for Icarus and Verilator.
 """
 
 import argparse
@@ -28,8 +28,8 @@ SAMPLES = {Engine.CXXRTL: 300, Engine.AMARANTH: 3, Engine.ICARUS: 3, Engine.VERI
 
 
 def compare(
-    make: Callable[[], wiring.Component], job: Callable[[int], tuple[Mapping, Mapping[str, int]]], engines: list[Engine],
-    samples: Mapping[Engine, int] = SAMPLES,
+    make: Callable[[], wiring.Component], job: Callable[[int], tuple[Mapping, Mapping[str, int]]],
+    engines: list[Engine], samples: Mapping[Engine, int] = SAMPLES,
 ) -> Table:
     """Run a component on several engines.
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from dovetail.hw.errors import SimulationError, ToolMissing
 from dovetail.sim import Engine, Simulation, simulate
-from dovetail.sim.tools import find_icarus, find_verilator
+from dovetail.sim.tools import find_compiler, find_icarus, find_verilator
 
 WIDE = data.StructLayout({"codes": data.ArrayLayout(unsigned(8), 16), "last": unsigned(1)})
 TOTAL = data.StructLayout({"codes": data.ArrayLayout(unsigned(8), 16), "total": signed(13), "last": unsigned(1)})
@@ -171,11 +171,18 @@ class Stuck(wiring.Component):
 
 
 def need(engine):
-    """Skip where a simulator is not installed."""
+    """Skip where what a simulator needs is not installed."""
+    find = {Engine.CXXRTL: find_compiler, Engine.ICARUS: find_icarus, Engine.VERILATOR: find_verilator}
     try:
-        {Engine.ICARUS: find_icarus, Engine.VERILATOR: find_verilator}.get(engine, lambda: None)()
+        find.get(engine, lambda: None)()
     except ToolMissing as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture(autouse=True)
+def reference():
+    """CXXRTL, the default, is in nearly every test."""
+    need(Engine.CXXRTL)
 
 
 @pytest.fixture(scope="module")
@@ -362,7 +369,6 @@ class Empty(wiring.Component):
     (SimpleNamespace, {}, TypeError, "Design must be a wiring.Component, not namespace()"),
     (Switch, {}, TypeError, "Inputs must be streams, not 'on': In(1)"),
     (Empty, {}, ValueError, "Payload of 'i' must have at least one bit"),
-    (Pipe, {"engine": "cxxrtl"}, TypeError, "Engine must be an Engine, not 'cxxrtl'"),
     (Chain, {"probes": ["last.o"]}, ValueError,
      "Probe 'last.o' must name a submodule of the design: ['first', 'nest'], not 'last'"),
     (Chain, {"probes": ["nest.last.o"]}, ValueError,
@@ -370,9 +376,13 @@ class Empty(wiring.Component):
     (Chain, {"probes": ["first.x"]}, ValueError, "Probe 'first.x' must end in the name of a stream, not 'x'"),
 ])  # fmt: skip
 def test_design_wrong(make, options, error, message):
-    options = {"engine": Engine.AMARANTH, **options}
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        simulate(make() if options["engine"] is Engine.AMARANTH else None, {}, {}, **options)
+        simulate(make(), {}, {}, engine=Engine.AMARANTH, **options)
+
+
+def test_engine_wrong():
+    with pytest.raises(TypeError, match="^Engine must be an Engine, not 'cxxrtl'$"):
+        simulate(None, {}, {}, engine="cxxrtl")
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "options", "error", "message"), [

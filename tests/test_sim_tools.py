@@ -29,6 +29,15 @@ def run(engine=Engine.CXXRTL):
 
 
 @pytest.fixture
+def compiler():
+    """Skip where there is no C++ compiler."""
+    try:
+        tools.find_compiler()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
 def bare(monkeypatch, tmp_path):
     """A machine without any tool."""
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -70,7 +79,7 @@ def test_compiler_from_environment(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == [compiler]
 
 
-def test_compiled_model_is_kept(monkeypatch, tmp_path):
+def test_compiled_model_is_kept(compiler, monkeypatch, tmp_path):
     monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
     assert run() == [1, 2]
     assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
@@ -82,7 +91,7 @@ def test_compiled_model_is_kept(monkeypatch, tmp_path):
     assert run() == [1, 2]
 
 
-def test_cache_is_bounded(monkeypatch, tmp_path):
+def test_cache_is_bounded(compiler, monkeypatch, tmp_path):
     monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
     monkeypatch.setattr(cxxrtl, "_KEPT", 2)
     for age in range(3):
