@@ -16,8 +16,8 @@ class RadixSelect(wiring.Component):
 
     From the top bit down, the candidates with this bit set are counted. If they are at least as many as still needed,
     the K-th largest is among them; otherwise they all win, and it is among the others. This takes two cycles a bit
-    whatever the length (count in groups of eight; add, compare, part the candidates), but hardware for every element:
-    it is meant for vectors of some 64 elements at most. Where fewer than K codes are non-zero, the threshold is 0 and
+    whatever the length (count in groups of eight; add and compare), but hardware for every element: it is meant for
+    vectors of some 64 elements at most. Where fewer than K codes are non-zero, the threshold is 0 and
     takes no ties.
 
     In cycles, the last beat of a vector arriving on ``i`` in cycle 0 (and the threshold before it taken by then)::
@@ -89,25 +89,26 @@ class RadixSelect(wiring.Component):
                     m.d.sync += code.eq(0)
             codes += chain
 
-        candidates, ones, ones_now = Signal(len(codes)), Signal(len(codes)), Signal(len(codes))
+        # The decision on one bit parts the candidates while the next bit is counted.
+        candidates, candidates_now = Signal(len(codes)), Signal(len(codes))
+        ones, ones_now = Signal(len(codes)), Signal(len(codes))
         groups = [ones_now[low:low + 8] for low in range(0, len(codes), 8)]
         partial = [Signal(bits_for(len(group) + 1), name=f"partial{index}") for index, group in enumerate(groups)]
         count = Signal(bits_for(arch.kernels + 1))
         need, threshold = Signal(bits_for(arch.winners + 1)), Signal(arch.value_bits)
-        keep = Signal()
+        keep, kept = Signal(), Signal()
         m.d.comb += [
-            ones_now.eq(candidates & Cat((code & place).any() for code in codes)),
+            candidates_now.eq(Mux(kept, ones, candidates & ~ones)),
+            ones_now.eq(candidates_now & Cat((code & place).any() for code in codes)),
             count.eq(balanced_sum(list(partial))), keep.eq(count >= need),
             self.o.p.threshold.eq(threshold), self.o.p.ties.eq(Mux(threshold.any(), need, 0)),
         ]
-        m.d.sync += ones.eq(ones_now)
-        for total, group in zip(partial, groups, strict=True):
-            m.d.sync += total.eq(balanced_sum(list(group)))
+        with m.If(searching & ~decide):
+            m.d.sync += [candidates.eq(candidates_now), ones.eq(ones_now)]
+            for total, group in zip(partial, groups, strict=True):
+                m.d.sync += total.eq(balanced_sum(list(group)))
         with m.If(decide):
-            m.d.sync += [
-                candidates.eq(Mux(keep, ones, candidates & ~ones)), threshold.eq(Cat(keep, threshold)),
-                need.eq(Mux(keep, need, need - count)),
-            ]
+            m.d.sync += [kept.eq(keep), threshold.eq(Cat(keep, threshold)), need.eq(Mux(keep, need, need - count))]
         with m.If(start):
-            m.d.sync += [candidates.eq(-1), need.eq(arch.winners)]
+            m.d.sync += [candidates.eq(-1), ones.eq(0), kept.eq(0), need.eq(arch.winners)]
         return m

@@ -38,9 +38,9 @@ class Select(wiring.Component):
 
     One vector arrives while another is emitted; with the k-WTA kinds, the next token also waits until the threshold of
     the vector before it is found. A word of the store takes ``max(1, beats it is sent as)`` cycles on ``o``, without
-    gaps inside a vector. From a vector's last beat on ``i`` to its first possible beat on ``o`` are 4 (ALL), 5
-    (NONZERO), ``value_bits + 6`` (LOCAL) or ``2**value_bits / bins + 10`` (GLOBAL) cycles, and to the next token, where
-    half of the store is free, ``value_bits + 2`` (LOCAL) or ``2**value_bits / bins + 2`` (GLOBAL).
+    gaps inside a vector. From a vector's last beat on ``i`` to its first possible beat on ``o`` are 5 (ALL),
+    6 (NONZERO), ``2 * value_bits + 6`` (LOCAL) or ``2**value_bits / bins + 10`` (GLOBAL) cycles, and to the next token,
+    where half of the store is free, ``2 * value_bits + 2`` or ``2**value_bits / bins + 2``.
     `dovetail.sim.select_cycles` tells every cycle exactly.
 
     Parameters

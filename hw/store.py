@@ -40,12 +40,12 @@ class Store(wiring.Component):
     A vector arrives in any order and leaves word by word in the model's order, padding dropped. Word ``w`` of memory
     ``p`` is at ``2 * w + half``::
 
-        i       | beat 0 | beat 1 |  ...  |  last  |        |        |        |
+        i       | beat 0 | beat 1 |  ...  |  last  |        |        |        |        |
         arrivals         | beat 0 | beat 1 |  ...  |  last  |        |        |
-        o                                                            | word 0 | word 1 | ...
+        o                                                                     | word 0 | word 1 | ...
 
     The first word of a vector is valid ``latency`` cycles after its last beat; after that a word leaves per cycle that
-    ``o`` is ready. A half is free again once its last word is read, three words ahead of ``o`` at most.
+    ``o`` is ready. A half is free again once its last word is read, four words ahead of ``o`` at most.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Store(wiring.Component):
     """
 
     #: Cycles from a vector's last beat on ``i`` to the first word on ``o``.
-    latency = 4
+    latency = 5
 
     i: stream.Interface
     credit: stream.Interface
@@ -129,14 +129,17 @@ class Store(wiring.Component):
         m.d.comb += complete.eq(self.arrivals.valid & arrived.last)
         m.d.sync += filling.eq(filling ^ complete)
 
-        # Departure: the counter, the memories' own output registers, and the register of `o`.
+        # Departure: the counter, the memories' own output registers, a register behind those (block RAMs are slow), and
+        # the register of `o`, in the model's order.
         free, stored = Signal(range(3), init=2), Signal(range(3))
         word, emptying = Signal(bits_for(arch.words)), Signal()
         issue, final = Signal(), Signal()
-        step_read, step_o = Signal(), Signal()
+        step_read, step_held, step_o = Signal(), Signal(), Signal()
         read_valid, read_final, read_word = Signal(), Signal(), Signal.like(word, reset_less=True)
+        held_valid, held_final, held_word = Signal(), Signal(), Signal.like(word, reset_less=True)
         m.d.comb += [
-            step_o.eq(~self.o.valid | self.o.ready), step_read.eq(~read_valid | step_o),
+            step_o.eq(~self.o.valid | self.o.ready), step_held.eq(~held_valid | step_o),
+            step_read.eq(~read_valid | step_held),
             issue.eq(step_read & (stored != 0)), final.eq(word == arch.words - 1), self.credit.valid.eq(free != 0),
         ]
         m.d.sync += [
@@ -147,6 +150,14 @@ class Store(wiring.Component):
             m.d.sync += [word.eq(Mux(final, 0, word + 1)), emptying.eq(emptying ^ final)]
         with m.If(step_read):
             m.d.sync += [read_valid.eq(stored != 0), read_final.eq(final), read_word.eq(word)]
+        with m.If(step_held):
+            m.d.sync += [held_valid.eq(read_valid), held_final.eq(read_final), held_word.eq(read_word)]
+
+        def hold(value):
+            register = Signal(len(value), reset_less=True)
+            with m.If(step_held):
+                m.d.sync += register.eq(value)
+            return register
 
         ports = []
         for port, order in enumerate(orders):
@@ -158,19 +169,19 @@ class Store(wiring.Component):
                 write.en.eq(self.arrivals.valid & order.data[-1]),
                 read.addr.eq(Cat(emptying, word)), read.en.eq(issue),
             ]
-            ports.append(read.data)
+            ports.append(hold(read.data))
         if arch.width > 1 and (self._load_ids is not None or any(list(row) != sorted(row) for row in images.ranks)):
             bits = bits_for(arch.width)
             ranks = rom("ranks", [sum(port << r * bits for r, port in enumerate(row)) for row in images.ranks])
             m.d.comb += [ranks.address.eq(word), ranks.en.eq(issue)]
-            stored_word = Cat(*ports)
-            ports = [stored_word.word_select(ranks.data.word_select(r, bits), arch.value_bits)
+            stored_word, rank_word = Cat(*ports), hold(ranks.data)
+            ports = [stored_word.word_select(rank_word.word_select(r, bits), arch.value_bits)
                      for r in range(arch.width)]
         everywhere = (1 << arch.width) - 1
         tail = (1 << arch.kernels - (arch.words - 1) * arch.width) - 1
         with m.If(step_o):
             m.d.sync += [
-                self.o.valid.eq(read_valid), self.o.p.address.eq(read_word), self.o.p.last.eq(read_final),
-                self.o.p.mask.eq(Mux(read_final, tail, everywhere)), self.o.p.values.as_value().eq(Cat(*ports)),
+                self.o.valid.eq(held_valid), self.o.p.address.eq(held_word), self.o.p.last.eq(held_final),
+                self.o.p.mask.eq(Mux(held_final, tail, everywhere)), self.o.p.values.as_value().eq(Cat(*ports)),
             ]
         return m

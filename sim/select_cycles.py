@@ -10,10 +10,10 @@ from ..hw.arch import SelectArch, SelectKind
 
 __all__ = ["Emission", "SelectCycles"]
 
-#: Registers that a word passes on its way out, by kind. The store has two; NonZero adds one, Winners three.
-_STAGES = {SelectKind.ALL: 2, SelectKind.NONZERO: 3, SelectKind.GLOBAL: 5, SelectKind.LOCAL: 5}
+#: Registers that a word passes on its way out, by kind. The store has three; NonZero adds one, Winners three.
+_STAGES = {SelectKind.ALL: 3, SelectKind.NONZERO: 4, SelectKind.GLOBAL: 6, SelectKind.LOCAL: 6}
 #: Index of the register in front of which a word waits for its vector's threshold.
-_COMPARE = 2
+_COMPARE = 3
 _NEVER = -1 << 40
 
 

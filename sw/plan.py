@@ -28,7 +28,8 @@ __all__ = ["Plan", "PlanError", "PlannedLayer", "plan"]
 
 #: Wanted cycles per inference when nobody says.
 DEFAULT_TARGET = 1024
-#: Most accumulators a bank keeps in LUT RAM: two halves of 16, in two columns of 16 words. Deeper files cost more than block RAM.
+#: Most accumulators a bank keeps in LUT RAM: two halves of 16, in two columns of 16 words. Deeper files cost more than
+#: block RAM.
 LUT_RAM_KIDS = 16
 #: Longest vector whose k-WTA keeps it in registers.
 LOCAL_KERNELS = 32
@@ -103,6 +104,13 @@ def plan(network: Network, settings: Settings) -> Plan:
     masks = [np.ones_like(layer.mask) if mode is Mode.DENSE else layer.mask
              for layer, mode in zip(network.layers, modes, strict=True)]
 
+    try:
+        return _plan(network, settings, chosen, modes, masks)
+    except ValueError as error:     # from the records and the packer, which check what they are given
+        raise DovetailError(f"settings: {error}") from error
+
+
+def _plan(network: Network, settings: Settings, chosen: list[LayerSettings], modes: list[Mode], masks: list[np.ndarray]) -> Plan:
     engines, packings = [], []
     for number, (layer, fixed, mode, mask) in enumerate(zip(network.layers, chosen, modes, masks, strict=True)):
         selected = layer.positions
@@ -210,7 +218,10 @@ class _Search:
         if self.mode is Mode.DENSE:
             whole = _dense_packing(self.layer)
         else:
-            whole = _packed(self.mask.tobytes(), self.mask.shape, None, fixed.set_size)
+            # Sets that the packer finds by itself come first, so that a plan given back is the same plan.
+            whole = _packed(self.mask.tobytes(), self.mask.shape, None, None)
+            if fixed.set_size is not None and not (whole.complementary and whole.set_size == fixed.set_size):
+                whole = _packed(self.mask.tobytes(), self.mask.shape, None, fixed.set_size)
         if fixed.banks is not None:
             choices = [fixed.banks]
         elif whole.complementary:

@@ -126,8 +126,8 @@ def test_same_bin_in_every_cycle():
 
 
 def test_token_after_the_scan():
-    arch = make_arch(4, 1, 2, bits=4, bins=4)
-    _, times = run(arch, [[1, 2, 3, 4]] * 3, random.Random(0))
+    arch = make_arch(6, 1, 2, bits=4, bins=4)
+    _, times = run(arch, [[1, 2, 3, 4, 5, 6]] * 3, random.Random(0))
     # The first clears four rows; the others wait for the last beat, the start of the scan and its four rows.
     assert [times[0][0], times[1][0] - times[0][1], times[2][0] - times[1][1]] == [4, 5, 5]
 

@@ -433,7 +433,7 @@ def test_ready_as_function():
     """A consumer that answers three cycles after it sees the first beat."""
     arch = make_arch(SelectKind.ALL, 4, 1, 1)
     emission = SelectCycles(arch).frame([1, 2, 3, 4], taken=0, last_beat=4, ready=lambda valid: valid + 3)
-    assert (emission.first, emission.last, emission.beats) == (11, 14, 4)
+    assert (emission.first, emission.last, emission.beats) == (12, 15, 4)
 
 
 def test_throughput():

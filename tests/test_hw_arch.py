@@ -1,0 +1,165 @@
+# amaranth: UnusedElaboratable=no
+"""Architecture records: derived numbers, and everything they refuse."""
+
+from dataclasses import replace
+
+import pytest
+
+from dovetail.hw.accumulator import AccumulatorFile
+from dovetail.hw.arch import (
+    AccumulatorKind,
+    EngineArch,
+    LayerArch,
+    Mode,
+    NetworkArch,
+    RequantiseArch,
+    SelectArch,
+    SelectKind,
+    bits_for,
+    ceil_div,
+)
+from dovetail.hw.sequencer import RowTable
+
+ENGINE = EngineArch(positions=10, lanes=2, banks=3, folds=2, set_size=5, columns=2, drain_width=4, capacity=5,
+                    lane_rows=10)
+REQUANTISE = RequantiseArch(multiplier_bits=8, shift=3, code_bits=8)
+SELECT = SelectArch(kernels=28, width=4, beats=12, value_bits=8, kind=SelectKind.GLOBAL, winners=3, lanes=2)
+LAYER = LayerArch(name="a", mode=Mode.SPARSE_SPARSE, engine=ENGINE, requantise=REQUANTISE, select=SELECT)
+
+
+@pytest.mark.parametrize(("a", "b", "quotient"), [(0, 3, 0), (1, 3, 1), (3, 3, 1), (4, 3, 2), (7, 1, 7)])
+def test_ceil_div(a, b, quotient):
+    assert ceil_div(a, b) == quotient
+
+
+@pytest.mark.parametrize(("count", "bits"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (256, 8), (257, 9)])
+def test_bits_for(count, bits):
+    assert bits_for(count) == bits
+
+
+def test_engine_numbers():
+    """10 positions on 2 lanes; sets of 5 in groups of 4, so 8 KIDs a bank."""
+    expected = {
+        "multipliers": 6, "lane_positions": 5, "group": 4, "kids": 8, "kid_bits": 3, "slot_bits": 11, "drain_slots": 4,
+        "index_bits": 4, "groups": 2, "group_slots": 2, "group_beats": 3, "group_period": 4, "fold_beats": 6, "beats": 12,
+    }
+    assert {name: getattr(ENGINE, name) for name in expected} == expected
+
+
+def test_engine_numbers_of_a_narrow_drain():
+    engine = replace(ENGINE, columns=4, drain_width=1, set_size=9)
+    expected = {"group": 4, "kids": 12, "drain_slots": 3, "groups": 3, "group_slots": 1, "group_beats": 12,
+                "group_period": 12, "fold_beats": 36, "beats": 72}
+    assert {name: getattr(engine, name) for name in expected} == expected
+
+
+INTEGERS = ("positions", "lanes", "banks", "folds", "set_size", "columns", "drain_width", "weight_bits",
+            "activation_bits", "sum_bits", "capacity", "lane_rows", "most_rows")
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_engine_amount_wrong(name):
+    with pytest.raises(ValueError, match=rf"^{name} must be at least 1, not 0$"):
+        replace(ENGINE, **{name: 0})
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize(("value", "shown"), [(1.0, r"1\.0"), ("2", "'2'"), (True, "True"), (None, "None")])
+def test_engine_kind_wrong(name, value, shown):
+    with pytest.raises(TypeError, match=rf"^{name} must be an integer, not {shown}$"):
+        replace(ENGINE, **{name: value})
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"columns": 3}, r"^columns must be a power of two, not 3$"),
+    ({"drain_width": 3}, r"^drain_width must divide columns or be a multiple of it, not 3$"),
+    ({"columns": 8, "drain_width": 6}, r"^drain_width must divide columns or be a multiple of it, not 6$"),
+    ({"lanes": 11}, r"^lanes must be at most positions \(10\), not 11$"),
+    ({"weight_bits": 1}, r"^weight_bits must be at least 2, not 1$"),
+])
+def test_engine_wrong(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(ENGINE, **change)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"multiplier_bits": -1}, r"^multiplier_bits must be at least 0, not -1$"),
+    ({"shift": -1}, r"^shift must be at least 0, not -1$"),
+    ({"code_bits": 0}, r"^code_bits must be at least 1, not 0$"),
+])
+def test_requantise_wrong(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(REQUANTISE, **change)
+
+
+def test_requantise_kind_wrong():
+    with pytest.raises(TypeError, match=r"^code_bits must be an integer, not 8\.5$"):
+        replace(REQUANTISE, code_bits=8.5)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"kernels": 0}, r"^kernels must be at least 1, not 0$"),
+    ({"lanes": 3}, r"^lanes must divide width \(4\) or be a multiple of it, not 3$"),
+    ({"winners": 0}, r"^winners must be 1 to 28, not 0$"),
+    ({"winners": 29}, r"^winners must be 1 to 28, not 29$"),
+    ({"value_signed": True}, r"^value_signed must be False for SelectKind\.GLOBAL, not True$"),
+    ({"bins": 3}, r"^bins must be a power of two of at most 256, not 3$"),
+    ({"bins": 512}, r"^bins must be a power of two of at most 256, not 512$"),
+])
+def test_select_wrong(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SELECT, **change)
+
+
+@pytest.mark.parametrize("name", ["kernels", "width", "beats", "value_bits", "lanes", "bins"])
+def test_select_kind_wrong(name):
+    with pytest.raises(TypeError, match=rf"^{name} must be an integer, not 4\.0$"):
+        replace(SELECT, **{name: 4.0})
+
+
+def test_select_numbers():
+    assert (SELECT.words, SELECT.address_bits, SELECT.is_kwta) == (7, 4, True)
+    assert not replace(SELECT, kind=SelectKind.NONZERO).is_kwta
+
+
+SECOND = replace(LAYER, name="b", engine=replace(ENGINE, positions=28, capacity=14))
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: NetworkArch(layers=(), input_width=1), r"^layers must hold at least one layer, not \(\)$"),
+    (lambda: NetworkArch(layers=(LAYER,), input_width=0), r"^input_width must be at least 1, not 0$"),
+    (lambda: NetworkArch(layers=(LAYER,), input_width=3),
+     r"^input_width must divide the first layer's lanes \(2\), not 3$"),
+    (lambda: NetworkArch(layers=(LAYER, LAYER), input_width=1), r"^layers must fit together, not 'a' and 'a'$"),
+    (lambda: NetworkArch(layers=(LAYER, replace(SECOND, engine=replace(SECOND.engine, lanes=4))), input_width=1),
+     r"^layers must fit together, not 'a' and 'b'$"),
+])
+def test_network_wrong(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_network():
+    assert not NetworkArch(layers=(LAYER, SECOND), input_width=2).loadable
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"columns": 3}, r"^columns must be a power of two, not 3$"),
+    ({"columns": 0}, r"^columns must be a power of two, not 0$"),
+    ({"kids": 6}, r"^kids must be a multiple of columns \(4\), not 6$"),
+    ({"kids": 0}, r"^kids must be a multiple of columns \(4\), not 0$"),
+])
+def test_accumulator_file_wrong(change, message):
+    given = {"kids": 8, "columns": 4, "sum_bits": 8, "product_bits": 4, "kind": AccumulatorKind.LUT_RAM}
+    with pytest.raises(ValueError, match=message):
+        AccumulatorFile(**given | change)
+
+
+def test_accumulator_file_kind_wrong():
+    with pytest.raises(TypeError, match=r"^kind must be an AccumulatorKind, not 'lut-ram'$"):
+        AccumulatorFile(kids=8, columns=4, sum_bits=8, product_bits=4, kind="lut-ram")
+
+
+def test_row_table_wrong():
+    with pytest.raises(TypeError, match=r"^rows must be given for a row table, not None$"):
+        RowTable(replace(ENGINE, row_table=True), None)

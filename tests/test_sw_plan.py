@@ -1,0 +1,143 @@
+"""The planner: what is fixed is kept, targets are met or refused, and refusals are one plain line."""
+
+import re
+
+import numpy as np
+import pytest
+from builders import make_network
+
+from dovetail.hw.arch import AccumulatorKind, Mode, SelectKind
+from dovetail.hw.errors import DovetailError
+from dovetail.sim import golden
+from dovetail.sim.cycles import layer_cycles
+from dovetail.sw.plan import PlanError, plan
+from dovetail.sw.settings import Device, LayerSettings, Settings
+
+
+@pytest.fixture(scope="module")
+def network():
+    return make_network(np.random.default_rng(0), sizes=[24, 18, 40, 5], sets=[3, 6, None], winners=[4, 6, None])
+
+
+def layers(network, **settings):
+    return plan(network, Settings(**settings)).layers
+
+
+def test_kinds_of_selection(network):
+    first, second, third = layers(network)
+    assert [layer.arch.select.kind for layer in (first, second, third)] == [
+        SelectKind.LOCAL, SelectKind.GLOBAL, SelectKind.ALL]
+    assert [layer.arch.select.winners for layer in (first, second, third)] == [4, 6, 0]
+    assert not any(layer.arch.select.losers for layer in (first, second, third))
+    assert third.arch.requantise is None and third.arch.select.value_signed
+
+
+def test_first_layer_takes_everything_unless_asked(network):
+    """Zero skipping of the network's input is for its own settings to ask."""
+    first, second, _ = layers(network)
+    assert (first.arch.mode, second.arch.mode) == (Mode.SPARSE_DENSE, Mode.SPARSE_SPARSE)
+    assert not first.arch.engine.indexed and second.arch.engine.indexed
+    first, *_ = layers(network, layers={"fc0": LayerSettings(mode=Mode.SPARSE_SPARSE)})
+    assert first.arch.mode is Mode.SPARSE_SPARSE and first.arch.engine.indexed
+
+
+@pytest.mark.parametrize("mode", [Mode.DENSE, Mode.SPARSE_DENSE])
+def test_dense_modes(network, mode):
+    for planned, following in zip(found := layers(network, mode=mode), [*found[1:], None], strict=True):
+        assert planned.arch.mode is mode and not planned.arch.engine.indexed
+        assert planned.arch.select.losers == (planned.layer.winners is not None)
+        if mode is Mode.DENSE:
+            assert planned.arch.engine.set_size == 1 and planned.mask.all()
+        if following:
+            assert planned.arch.select.lanes == following.arch.engine.lanes
+
+
+def test_relu_alone_is_zero_skipping():
+    network = make_network(np.random.default_rng(0), sizes=[9, 8, 5])
+    first, second = layers(network)
+    assert first.arch.select.kind is SelectKind.NONZERO and second.arch.engine.indexed
+    first, _ = layers(network, mode=Mode.SPARSE_DENSE)
+    assert first.arch.select.kind is SelectKind.ALL
+
+
+def test_pairs_that_are_stored(network):
+    """K pairs at most, however few lanes there are; every position where no K bounds them."""
+    found = layers(network, layers={f"fc{n}": LayerSettings(lanes=2) for n in range(3)})
+    assert [layer.arch.engine.capacity for layer in found] == [12, 4, 6]
+
+
+@pytest.mark.parametrize("sizes", [{"lanes": 3}, {"banks": 2}, {"columns": 4}, {"drain_width": 4},
+                                   {"lanes": 2, "banks": 3, "columns": 1, "drain_width": 2}])
+def test_fixed_sizes_are_kept(network, sizes):
+    planned = layers(network, layers={"fc0": LayerSettings(**sizes)})[0]
+    assert {name: getattr(planned.arch.engine, name) for name in sizes} == sizes
+
+
+@pytest.mark.parametrize("kind", AccumulatorKind)
+def test_fixed_kinds_are_kept(network, kind):
+    fixed = {"fc1": LayerSettings(accumulator=kind, kwta=SelectKind.LOCAL, set_size=9)}
+    planned = layers(network, layers=fixed)[1]
+    assert planned.arch.engine.accumulator is kind
+    assert planned.arch.select.kind is SelectKind.LOCAL
+    assert planned.arch.engine.set_size == 9
+
+
+@pytest.mark.parametrize(("device", "kind"), [
+    (None, AccumulatorKind.LUT_RAM), (Device.ECP5_25K, AccumulatorKind.LUT_RAM), (Device.UP5K, AccumulatorKind.BLOCK_RAM)])
+def test_accumulators_suit_the_device(network, device, kind):
+    assert layers(network, device=device)[0].arch.engine.accumulator is kind
+
+
+def test_input_width(network):
+    fixed = {"fc0": LayerSettings(lanes=4)}
+    assert plan(network, Settings(layers=fixed)).arch.input_width == 4
+    assert plan(network, Settings(layers=fixed, input_width=2)).arch.input_width == 2
+    assert not plan(network, Settings()).arch.loadable
+    assert plan(network, Settings(loadable=True)).arch.loadable
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_targets_are_met(network, mode):
+    """The cycle model agrees, layer by layer, on inputs with as many pairs as there can be; more multipliers, fewer cycles."""
+    rng = np.random.default_rng(1)
+    results = golden.run(network, rng.integers(1, 256, (20, 24)))
+    multipliers = []
+    for target in (700, 350, 200):
+        found = layers(network, target_cycles=target, mode=mode)
+        for planned, result in zip(found, results, strict=True):
+            assert layer_cycles(planned, result).cycles_per_inference <= target
+        multipliers.append(sum(planned.arch.engine.multipliers for planned in found))
+    assert multipliers == sorted(multipliers)
+
+
+def test_plan_is_the_same_every_time(network):
+    one, two = plan(network, Settings(target_cycles=300)), plan(network, Settings(target_cycles=300))
+    assert one.arch == two.arch and one.images == two.images
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"layers": {"fc9": LayerSettings()}}, "settings: no layer 'fc9'; the network has fc0, fc1, fc2"),
+    ({"input_width": 5, "layers": {"fc0": LayerSettings(lanes=4)}},
+     "settings: input_width must divide the first layer's lanes (4), not 5"),
+    ({"layers": {"fc0": LayerSettings(lanes=25)}}, "settings: layer 'fc0': lanes must be at most positions (24), not 25"),
+    ({"layers": {"fc1": LayerSettings(columns=3)}}, "settings: layer 'fc1': columns must be a power of two, not 3"),
+    ({"layers": {"fc0": LayerSettings(columns=2, drain_width=3)}},
+     "settings: layer 'fc0': drain_width must divide columns or be a multiple of it, not 3"),
+    ({"layers": {"fc2": LayerSettings(set_size=513)}},
+     "settings: layer 'fc2': set_size must be at most depth_limit, 512, not 513"),
+    ({"layers": {"fc0": LayerSettings(drain_width=4), "fc1": LayerSettings(lanes=3)}},
+     "settings: selection behind layer 'fc0': lanes must divide width (4) or be a multiple of it, not 3"),
+    ({"layers": {"fc0": LayerSettings(bins=3)}},
+     "settings: selection behind layer 'fc0': bins must be a power of two of at most 256, not 3"),
+])
+def test_settings_wrong(network, settings, message):
+    with pytest.raises(DovetailError, match=f"^{re.escape(message)}$") as caught:
+        plan(network, Settings(**settings))
+    assert caught.value.exit_code == 2
+
+
+def test_target_out_of_reach(network):
+    message = r"^layer 'fc0' cannot reach 3 cycles per inference; the fastest engine found takes about \d+$"
+    with pytest.raises(PlanError, match=message) as caught:
+        plan(network, Settings(target_cycles=3))
+    assert caught.value.exit_code == 1
