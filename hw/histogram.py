@@ -124,7 +124,7 @@ class Histogram(wiring.Component):
         for index in range(arch.bins):
             m.d.sync += [
                 totals[index].eq(balanced_sum([bins[index] for bins in counts])),
-                sums[index].eq(balanced_sum([total + 0 for total in totals[index:]])),
+                sums[index].eq(balanced_sum(totals[index:])),
             ]
         found, need, above = Signal(), Signal(bits_for(arch.winners + 1)), Signal(bits_for(arch.winners + 1))
         depth, threshold = Signal.like(row), Signal(arch.value_bits)

@@ -1,5 +1,7 @@
 """The stages that decide, word by word, which elements are handed on."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -16,8 +18,8 @@ def word_layout(arch: SelectArch) -> data.StructLayout:
     return beat_layout(lanes=arch.width, address_bits=bits_for(arch.words), value=value)
 
 
-def balanced_sum(terms: list[Value]) -> Value:
-    """Sum of at least one unsigned value, as a tree that grows no wider than it must."""
+def balanced_sum(terms: Sequence[Value]) -> Value:
+    """Sum of at least one unsigned value, as a combinational tree that grows no wider than it must."""
     while len(terms) > 1:
         terms = [sum(terms[index + 1:index + 2], start=terms[index]) for index in range(0, len(terms), 2)]
     return terms[0]
