@@ -15,8 +15,8 @@ __all__ = ["Drain", "drain_latency"]
 
 
 def drain_latency(arch: EngineArch) -> int:
-    """Cycles from the last capture of a group to its first beat at ``o``."""
-    return 4 + sum_latency(arch.lanes)
+    """Cycles from the last capture of a group to its first beat at ``o``: capture, beat, tree, ROM, add, output."""
+    return 5 + sum_latency(arch.lanes)
 
 
 class Drain(wiring.Component):

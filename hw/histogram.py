@@ -15,17 +15,18 @@ __all__ = ["Histogram"]
 class Histogram(wiring.Component):
     """Counts the codes of a vector as they arrive, then scans the counts for the K-th largest code.
 
-    Port ``p`` of the arriving beats counts into a memory of its own. A word of it holds ``bins`` neighbouring counts,
+    Port ``p`` of the arriving beats counts into memories of its own. A word of them holds ``bins`` neighbouring counts,
     so that a scan takes ``rows = 2**value_bits / bins`` cycles, always; it clears what it reads. Zeros are not counted:
-    where fewer than K codes are left, the threshold is 0 and takes no ties. After reset the histogram is cleared before
-    the first token.
+    where fewer than K codes are left, the threshold is 0 and takes no ties. There are two histograms: one counts while
+    the other is scanned, so that vectors may follow each other without a gap. After reset both are cleared before the
+    first token.
 
     In cycles, the last beat of a vector arriving on ``i`` in cycle 0 (and the threshold before it taken by then)::
 
         0        last beat          read its bins (and write them back in cycle 2)
         1        start of the scan  read the top row (and clear it in cycle 3)
         rows     read the bottom row
-        rows+1   token              a new vector may arrive from the next cycle on
+        rows+1   token              for the vector after the next
         rows+5   threshold on `o`   bins added over the ports, summed from the top, compared
 
     Members
@@ -60,57 +61,68 @@ class Histogram(wiring.Component):
         # A memory holds an element per word of the store at most.
         count_bits, total_bits = bits_for(arch.words + 1), bits_for(arch.kernels + 1)
 
-        idle, scanning, publish = Signal(), Signal(init=1), Signal()
-        arrived, arrive, claimed, start = Signal(), Signal(), Signal(), Signal()
+        scanning, publish, claimed = Signal(init=1), Signal(), Signal()
+        arrive, start, scanned, given = Signal(), Signal(), Signal(), Signal()
+        clear_halves = Signal(range(3))     # cleared, and not promised to a vector
+        full_halves = Signal(range(3))      # counted, and not scanned
+        fill_half, scan_half, next_half = Signal(), Signal(), Signal()
         row = Signal(bits_for(rows), init=rows - 1)
         m.d.comb += [
-            self.i.ready.eq(1), self.credit.valid.eq(idle), arrive.eq(self.i.valid & self.i.p.last),
-            start.eq((arrive | arrived) & ~claimed),
+            self.i.ready.eq(1), self.credit.valid.eq(clear_halves != 0), arrive.eq(self.i.valid & self.i.p.last),
+            start.eq((arrive | (full_halves != 0)) & ~claimed), scanned.eq(scanning & (row == 0)),
+            given.eq(self.credit.valid & self.credit.ready),
         ]
-        with m.If(self.credit.valid & self.credit.ready):
-            m.d.sync += idle.eq(0)
-        with m.If(arrive):
-            m.d.sync += arrived.eq(1)
+        m.d.sync += [
+            # The first scan, after reset, clears both.
+            clear_halves.eq(clear_halves + Mux(scanned, Mux(publish, 1, 2), 0) - given),
+            full_halves.eq(full_halves + arrive - start), fill_half.eq(fill_half ^ arrive),
+        ]
         with m.If(scanning):
             m.d.sync += row.eq(row - 1)
-            with m.If(row == 0):
-                m.d.sync += [scanning.eq(0), idle.eq(1), row.eq(rows - 1)]
+            with m.If(scanned):
+                m.d.sync += [scanning.eq(0), row.eq(rows - 1)]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [self.o.valid.eq(0), claimed.eq(0)]
         with m.If(start):
-            m.d.sync += [arrived.eq(0), scanning.eq(1), publish.eq(1), claimed.eq(1)]
+            m.d.sync += [
+                scanning.eq(1), publish.eq(1), claimed.eq(1), scan_half.eq(next_half), next_half.eq(~next_half),
+            ]
 
         # Read-modify-write: read, register, write. A word that is changed while it is on its way is forwarded, by the
         # memory itself if it is written in the cycle of the read, and into the register if a cycle later.
-        cleared = [scanning]
-        for name in ("read", "held"):
-            cleared.append(Signal(name=f"clear_{name}"))
-            m.d.sync += cleared[-1].eq(cleared[-2])
-        clear = cleared[-1]
         counts = []
         for port in range(arch.width):
-            m.submodules[f"memory{port}"] = memory = Memory(
-                shape=arch.bins * count_bits, depth=max(2, rows), init=[])
-            write = memory.write_port()
-            read = memory.read_port(transparent_for=(write,))
             code = self.i.p.values[port]
-            read_address = Signal(bits_for(rows), name=f"read_address{port}", reset_less=True)
-            held_address = Signal(bits_for(rows), name=f"held_address{port}", reset_less=True)
-            read_hit, hit = Signal(arch.bins, name=f"read_hit{port}"), Signal(arch.bins, name=f"hit{port}")
-            forward = Signal(name=f"forward{port}")
-            held = Signal(arch.bins * count_bits, name=f"held{port}", reset_less=True)
-            bins = [held.word_select(index, count_bits) for index in range(arch.bins)]
-            changed = [Mux(clear, 0, (count + hit[index])[:count_bits]) for index, count in enumerate(bins)]
-            m.d.comb += [
-                read.addr.eq(Mux(scanning, row, code >> bin_bits)), write.addr.eq(held_address),
-                write.en.eq(clear | hit.any()), write.data.eq(Cat(changed)),
-            ]
-            m.d.sync += [
-                read_address.eq(read.addr), held_address.eq(read_address), hit.eq(read_hit),
-                read_hit.eq(Mux(self.i.valid & self.i.p.mask[port] & (code != 0), 1 << (code & arch.bins - 1), 0)),
-                forward.eq(read_address == read.addr), held.eq(Mux(forward, write.data, read.data)),
-            ]
-            counts.append(bins)
+            counted = self.i.valid & self.i.p.mask[port] & (code != 0)
+            halves = []
+            for half in range(2):
+                name = f"{port}_{half}"
+                m.submodules[f"memory{name}"] = memory = Memory(
+                    shape=arch.bins * count_bits, depth=max(2, rows), init=[])
+                write = memory.write_port()
+                read = memory.read_port(transparent_for=(write,))
+                scan = scanning & ((scan_half == half) | ~publish)
+                read_clear, clear = Signal(name=f"read_clear{name}"), Signal(name=f"clear{name}")
+                read_hit, hit = Signal(arch.bins, name=f"read_hit{name}"), Signal(arch.bins, name=f"hit{name}")
+                read_address = Signal(bits_for(rows), name=f"read_address{name}", reset_less=True)
+                held_address = Signal(bits_for(rows), name=f"held_address{name}", reset_less=True)
+                forward = Signal(name=f"forward{name}")
+                held = Signal(arch.bins * count_bits, name=f"held{name}", reset_less=True)
+                changed = [Mux(clear, 0, (held.word_select(index, count_bits) + hit[index])[:count_bits])
+                           for index in range(arch.bins)]
+                m.d.comb += [
+                    read.addr.eq(Mux(scan, row, code >> bin_bits)), write.addr.eq(held_address),
+                    write.en.eq(clear | hit.any()), write.data.eq(Cat(changed)),
+                ]
+                m.d.sync += [
+                    read_clear.eq(scan), clear.eq(read_clear), hit.eq(read_hit),
+                    read_hit.eq(Mux(counted & (fill_half == half), 1 << (code & arch.bins - 1), 0)),
+                    read_address.eq(read.addr), held_address.eq(read_address),
+                    forward.eq(read_address == read.addr), held.eq(Mux(forward, write.data, read.data)),
+                ]
+                halves.append(held)
+            scanned_word = Mux(scan_half, halves[1], halves[0])
+            counts.append([scanned_word.word_select(index, count_bits) for index in range(arch.bins)])
 
         # The scan's pipeline: counts read and held, totals of the ports, totals from the top of the row, decision.
         steps = [(scanning & publish, row == 0)]

@@ -45,14 +45,16 @@ class SelectCycles:
         elif arch.kind is SelectKind.LOCAL:
             self._search = self._result = 2 * arch.value_bits
         self._taken = _NEVER
-        self._idle = self._search if arch.kind is SelectKind.GLOBAL else 0     # the histogram is cleared first
-        self._threshold_taken = self._compared = _NEVER     # the latter of the last word of the vector before
+        # When the places for counting are free: two histograms, cleared first, or one set of registers.
+        self._free = deque([self._search] * 2 if arch.kind is SelectKind.GLOBAL else [0])
+        self._threshold_taken = _NEVER
+        self._compares = deque([_NEVER] * _COMPARE, maxlen=_COMPARE)    # of the words before
         self._reads = deque([_NEVER] * 2, maxlen=2)         # of the last words of the two vectors before
         self._exits = np.full(self._stages, _NEVER)         # of the words before
 
     def token(self) -> int:
         """First cycle in which the token for the next vector is valid."""
-        return max(0, self._taken + 1, self._idle, self._reads[0] + 1)
+        return max(0, self._taken + 1, self._free[0], self._reads[0] + 1)
 
     def frame(
         self, values: Sequence[int] | np.ndarray, *, taken: int, last_beat: int, ready: int | Callable[[int], int],
@@ -84,13 +86,15 @@ class SelectCycles:
             raise ValueError(f"last_beat must be at least {taken + arch.beats}, not {last_beat!r}")
         self._taken = taken
 
-        issue = last_beat + 2
-        compare = issue + _COMPARE
+        # A word is read when the one two ahead of it leaves the register in front of the comparison.
+        issue = max(last_beat + 2, self._reads[-1] + 1, self._compares[0])
+        compare = max(issue + _COMPARE, self._compares[-1] + 1)
         if arch.is_kwta:
             start = max(last_beat + 2, self._threshold_taken + 2)
-            self._idle = start + self._search
-            self._threshold_taken = max(start + self._result, self._compared)
-            compare = self._threshold_taken + 1     # the words have long been waiting for it
+            self._free.append(start + self._search)
+            self._free.popleft()
+            self._threshold_taken = max(start + self._result, self._compares[-1])
+            compare = max(compare, self._threshold_taken + 1)
         enter = max(compare + stages - 1 - _COMPARE, int(self._exits[-1]))
 
         beats = self._beats(self._selected(values))
@@ -104,8 +108,10 @@ class SelectCycles:
         # pipeline between them is full then. The exits of the words before come first in the history.
         history = np.concatenate([self._exits, exits])
         final = len(beats) - 1
-        self._compared = max(compare + final, int(history[final + _COMPARE]))
-        self._reads.append(max(issue + final, int(history[final])))
+        compares = [*self._compares, *(max(compare + word, int(history[word + _COMPARE]))
+                                       for word in range(max(0, final - _COMPARE), final + 1))]
+        self._reads.append(max(issue + final, int(history[final]), compares[-1 - _COMPARE]))
+        self._compares.extend(compares)
         self._exits = history[-stages:]
         return Emission(first=first, last=int(exits[-1]), beats=int(beats.sum()))
 

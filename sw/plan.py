@@ -33,6 +33,10 @@ DEFAULT_TARGET = 1024
 LUT_RAM_KIDS = 16
 #: Longest vector whose k-WTA keeps it in registers.
 LOCAL_KERNELS = 32
+#: Cycles that a vector stays in the store beside arriving, being scanned and leaving.
+STORE_LATENCY = 12
+#: Most histogram bins that are scanned in one cycle.
+MOST_BINS = 16
 _POWERS = tuple(2**exponent for exponent in range(9))
 
 
@@ -83,8 +87,8 @@ class Plan:
 
 
 def plan(network: Network, settings: Settings) -> Plan:
-    """Choose every layer's engine: the fewest multipliers that reach the target; of those the narrowest drain that does not
-    hold them up, and the fewest lanes.
+    """Choose every layer's engine: the fewest multipliers that reach the target; of those the narrowest drain that does
+    not hold them up, and the fewest lanes.
 
     Raises
     ------
@@ -104,14 +108,7 @@ def plan(network: Network, settings: Settings) -> Plan:
     masks = [np.ones_like(layer.mask) if mode is Mode.DENSE else layer.mask
              for layer, mode in zip(network.layers, modes, strict=True)]
 
-    try:
-        return _plan(network, settings, chosen, modes, masks)
-    except ValueError as error:     # from the records and the packer, which check what they are given
-        raise DovetailError(f"settings: {error}") from error
-
-
-def _plan(network: Network, settings: Settings, chosen: list[LayerSettings], modes: list[Mode], masks: list[np.ndarray]) -> Plan:
-    engines, packings = [], []
+    engines, packings, intervals = [], [], []
     for number, (layer, fixed, mode, mask) in enumerate(zip(network.layers, chosen, modes, masks, strict=True)):
         selected = layer.positions
         if mode is Mode.SPARSE_SPARSE and number and network.layers[number - 1].winners:
@@ -119,15 +116,15 @@ def _plan(network: Network, settings: Settings, chosen: list[LayerSettings], mod
         search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, selected=selected, settings=settings,
                          first=not number)
         try:
-            engine, packing = search.best()
-        except ValueError as error:
+            engine, packing, cycles = search.best()
+        except ValueError as error:     # from the records and the packer, which check what they are given
             raise DovetailError(f"settings: layer {layer.name!r}: {error}") from error
         engines.append(engine)
         packings.append(packing)
+        intervals.append(cycles)
 
     consumers = [*zip(engines[1:], modes[1:], strict=True), None]
-    selects = [_select(layer, engine, fixed, consumer) for layer, engine, fixed, consumer in zip(
-        network.layers, engines, chosen, consumers, strict=True)]
+    selects = [_select(*parts) for parts in zip(network.layers, engines, chosen, consumers, intervals, strict=True)]
     arches = [
         LayerArch(name=layer.name, mode=mode, engine=engine, requantise=_requantise(layer), select=select)
         for layer, mode, engine, select in zip(network.layers, modes, engines, selects, strict=True)
@@ -150,8 +147,21 @@ def _requantise(layer: Layer) -> RequantiseArch | None:
     return RequantiseArch(multiplier_bits=layer.multiplier_bits, shift=layer.shift, code_bits=layer.output_bits)
 
 
+def _scan(value_bits: int, bins: int) -> int:
+    """Cycles of a histogram's scan, from one vector's to the next."""
+    return (1 << value_bits) // bins + 8
+
+
+def _bins(value_bits: int, cycles: float) -> int:
+    """The fewest histogram bins a cycle whose scan takes half of ``cycles``; every bin is an adder and a comparator."""
+    bins = 1
+    while 2 * _scan(value_bits, bins) > cycles and bins < min(MOST_BINS, 1 << value_bits):
+        bins *= 2
+    return bins
+
+
 def _select(
-    layer: Layer, engine: EngineArch, fixed: LayerSettings, consumer: tuple[EngineArch, Mode] | None,
+    layer: Layer, engine: EngineArch, fixed: LayerSettings, consumer: tuple[EngineArch, Mode] | None, cycles: float,
 ) -> SelectArch:
     """The unit behind a layer; ``consumer`` is the next layer's engine and mode, None behind the last."""
     lanes, sparse = engine.drain_width, False
@@ -161,7 +171,7 @@ def _select(
     value_bits, bins = layer.output_bits or engine.sum_bits, 1
     if layer.winners is not None:
         kind = fixed.kwta or (SelectKind.LOCAL if layer.kernels <= LOCAL_KERNELS else SelectKind.GLOBAL)
-        bins = min(fixed.bins or 4, 1 << value_bits)
+        bins = fixed.bins or _bins(value_bits, cycles)
     try:
         return SelectArch(
             kernels=layer.kernels, width=engine.drain_width, beats=engine.beats, lanes=lanes, value_bits=value_bits,
@@ -189,28 +199,30 @@ class _Search:
     settings: Settings
     first: bool
 
-    def best(self) -> tuple[EngineArch, Packing]:
+    def best(self) -> tuple[EngineArch, Packing, float]:
+        """Engine, packing, and the cycles per vector they are estimated to take."""
         target = self.settings.target_cycles or DEFAULT_TARGET
         fastest: tuple[float, EngineArch, Packing] | None = None
-        winner: tuple[tuple[int, float, int, int], EngineArch, Packing] | None = None
+        winner: tuple[tuple[int, float, int, int], EngineArch, Packing, float] | None = None
         for packing in self._packings():
             for engine in self._engines(packing):
-                busy, behind = self._busy(engine, packing), self._behind(engine)
+                busy = self._busy(engine, packing)
+                behind = self._behind(engine, busy)
                 cycles = max(busy, behind)
                 if fastest is None or cycles < fastest[0]:
                     fastest = cycles, engine, packing
                 cost = engine.multipliers, max(0.0, behind - busy), engine.drain_width, engine.lanes
                 if cycles <= target and (winner is None or cost < winner[0]):
-                    winner = cost, engine, packing
+                    winner = cost, engine, packing, cycles
         if winner is not None:
-            return winner[1], winner[2]
+            return winner[1:]
         if fastest is None:
             raise DovetailError(
                 f"settings: no engine fits layer {self.layer.name!r}: see its lanes, columns and drain_width")
         if self.settings.target_cycles is not None and not (self.fixed.lanes and self.fixed.banks):
             raise PlanError(f"layer {self.layer.name!r} cannot reach {target} cycles per inference; "
                             f"the fastest engine found takes about {round(fastest[0])}")
-        return fastest[1], fastest[2]
+        return fastest[1], fastest[2], fastest[0]
 
     def _packings(self) -> Iterator[Packing]:
         """The layer packed for every sensible number of banks."""
@@ -256,8 +268,8 @@ class _Search:
                     most_rows=max(1, int(packing.rows.max())), accumulator=kind)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
-        """Cycles per vector that the multipliers need: exact where every position arrives, an average where winners fall
-        as they may."""
+        """Cycles per vector that the multipliers need: exact where every position arrives, an average where winners
+        fall as they may."""
         pairs = self.selected / engine.lanes
         if self.selected < self.layer.positions and engine.lanes > 1:
             pairs += 0.8 * pairs**0.5
@@ -265,13 +277,15 @@ class _Search:
         arrival = self.layer.positions / engine.lanes if self.first or self.mode is not Mode.SPARSE_SPARSE else 0
         return max(engine.folds * (pairs * rows + engine.drain_slots), arrival)
 
-    def _behind(self, engine: EngineArch) -> float:
+    def _behind(self, engine: EngineArch, busy: float) -> float:
         """Cycles per vector of what is behind the multipliers: drain, and k-WTA."""
         drain = engine.folds * (1 + engine.groups * engine.group_period)
         scan = 0
         if self.layer.winners is not None and self.layer.output_bits is not None:
-            scan = (1 << self.layer.output_bits) / (self.fixed.bins or 4) + 8
-        return max(drain, engine.beats, scan)
+            scan = _scan(self.layer.output_bits, self.fixed.bins or _bins(self.layer.output_bits, busy))
+        # A vector is in one of the store's two halves from its first beat to its last word.
+        stored = engine.beats + scan + ceil_div(self.layer.kernels, engine.drain_width) + STORE_LATENCY
+        return max(drain, stored / 2, scan)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Random engines and networks for tests, with what they must compute written down a second time, in the slow and plain way."""
+"""Random engines and networks for tests, with what they must compute written down a second time, slow and plain."""
 
 import random
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 
-from dovetail.hw.arch import AccumulatorKind, EngineArch, EngineImages, bits_for, ceil_div
+from dovetail.hw.arch import EngineArch, EngineImages, bits_for, ceil_div
 from dovetail.hw.engine import Engine
 from dovetail.sim.engine_cycles import EngineCycles, lane_slots
 from dovetail.sw.network import Layer, Network
@@ -110,8 +110,8 @@ def make_vectors(case: EngineCase, rng: np.random.Generator, counts: Sequence[in
 class EngineLog:
     """Cycles, one entry a vector; cycle 0 is the first clock edge after reset.
 
-    ``offered`` and ``first``: its first beat was offered and transferred; ``last``: its last beat transferred; ``token``
-    and ``taken``: its token was offered and transferred; ``done``: its last beat of sums came.
+    ``offered`` and ``first``: its first beat was offered and transferred; ``last``: its last beat transferred;
+    ``token`` and ``taken``: its token was offered and transferred; ``done``: its last beat of sums came.
     """
 
     outputs: list[list[int]] = field(default_factory=list)
@@ -146,8 +146,8 @@ def run_engine(case: EngineCase, vectors: np.ndarray, *, seed: int = 0, gap: flo
                before: np.ndarray | None = None, reset_after: int = 0, limit: int = 20_000) -> EngineLog:
     """Run vectors through an engine in Amaranth's simulator.
 
-    ``gap`` and ``wait`` are the chances of a cycle in which no new beat or no new token is offered. ``before`` are vectors
-    that run for ``reset_after`` cycles and are then ended by a cycle of reset; nothing of them is logged.
+    ``gap`` and ``wait`` are the chances of a cycle in which no new beat or no new token is offered. ``before`` are
+    vectors that run for ``reset_after`` cycles and are then ended by a cycle of reset; nothing of them is logged.
     """
     arch, dut = case.arch, Engine(case.arch, case.images)
     top, domain = Module(), ClockDomain("sync")
@@ -270,8 +270,3 @@ def make_network(rng: np.random.Generator, *, sizes: Sequence[int], winners: Seq
         code_bits, signed = bits, False
     return Network(name=name, input_shape=(sizes[0],), input_bits=input_bits, input_signed=input_signed,
                    input_scale=1.0, layers=tuple(layers), sha256="0" * 64)
-
-
-def both_accumulators() -> tuple[AccumulatorKind, ...]:
-    """Every kind of accumulator file."""
-    return tuple(AccumulatorKind)

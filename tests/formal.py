@@ -50,7 +50,7 @@ def assume_stream(m: Module, port: stream.Interface, name: str) -> None:
 
 
 def prove(spec: Spec, folder: Path, *, depth: int, induction: bool = False) -> tuple[int, str]:
-    """Exit code and output of the check: ``depth`` cycles from power-up or, with ``induction``, of any ``depth`` cycles."""
+    """Exit code and output of a check: ``depth`` cycles from power-up or, with ``induction``, any ``depth``."""
     ports = [spec.domain.clk, *(getattr(spec, name) for name in spec.signature.members)]
     (folder / "spec.il").write_text(rtlil.convert(spec, name="spec", ports=ports, platform="formal"))
     run_yosys("read_rtlil spec.il; prep -top spec; flatten; chformal -lower; memory_nordff; memory_map; async2sync; "

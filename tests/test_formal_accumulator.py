@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Bounded proof that an accumulator file has no hazards: every accumulator equals a plain register, whatever the slots."""
+"""Bounded proof that an accumulator file has no hazards: each accumulator equals a register, whatever the slots."""
 
 import pytest
 from amaranth.hdl import Assert, Module, Mux, Signal, signed

@@ -114,7 +114,8 @@ class RowTableSpec(Spec):
             entry = Array(TABLE)[held.index] if arch.row_table else held.index | 1 << 3
             row, rows = entry & 7, Mux(held.empty, 0, entry >> 3) if arch.row_table else 1
             m.d.comb += [
-                Assert(dut.o.p.row == row, "the row is the table's"), Assert(dut.o.p.rows == rows, "and so are the rows"),
+                Assert(dut.o.p.row == row, "the row is the table's"),
+                Assert(dut.o.p.rows == rows, "and so are the rows"),
                 Assert(Cat(dut.o.p.value, dut.o.p.fold_end, dut.o.p.vector_end)
                        == Cat(held.value, held.fold_end, held.vector_end), "the rest stays as it was"),
             ]
@@ -248,8 +249,10 @@ class SequencerSpec(Spec):
         ahead, half, done = Signal(range(3)), Signal(), Signal(2)
         slot, ends = Signal(), Signal()
         m.d.comb += [
-            slot.eq(dut.i.valid & ~self.drain & (ahead < 2)), ends.eq(slot & (done + 1 >= Mux(run.rows == 0, 1, run.rows))),
-            Assert(ahead <= 2, "two folds wait at most"), Assert(dut.complete == (ahead != 0), "a complete fold is told"),
+            slot.eq(dut.i.valid & ~self.drain & (ahead < 2)),
+            ends.eq(slot & (done + 1 >= Mux(run.rows == 0, 1, run.rows))),
+            Assert(ahead <= 2, "two folds wait at most"),
+            Assert(dut.complete == (ahead != 0), "a complete fold is told"),
             Assert(dut.i.ready == ends, "a run is taken with its last slot"),
             Assert(dut.vector_end == (ends & run.vector_end), "the end of a vector is told with its last slot"),
         ]
@@ -275,8 +278,8 @@ class GearboxSpec(Spec):
     """Elements of each word leave once, in order, at their places; empty beats only end a vector."""
 
     def __init__(self, *, width, lanes):
-        self._arch = SelectArch(kernels=4 * max(width, lanes), width=width, beats=4 * max(1, lanes // width), value_bits=1,
-                                kind=SelectKind.ALL, lanes=lanes, bins=1)
+        self._arch = SelectArch(kernels=4 * max(width, lanes), width=width, beats=4 * max(1, lanes // width),
+                                value_bits=1, kind=SelectKind.ALL, lanes=lanes, bins=1)
         super().__init__({"payload": word_layout(self._arch).size, "valid": 1, "ready": 1})
 
     def elaborate(self, platform):

@@ -62,7 +62,8 @@ def run(dut, slots):
 
 @pytest.mark.parametrize("kind", AccumulatorKind)
 @pytest.mark.parametrize("hot", [False, True])
-@pytest.mark.parametrize(("kids", "columns"), [(1, 1), (2, 1), (3, 1), (2, 2), (6, 2), (16, 2), (4, 4), (12, 4), (24, 8)])
+@pytest.mark.parametrize(("kids", "columns"), [
+    (1, 1), (2, 1), (3, 1), (2, 2), (6, 2), (16, 2), (4, 4), (12, 4), (24, 8)])
 def test_random_slots(kids, columns, kind, hot):
     dut = AccumulatorFile(kids=kids, columns=columns, sum_bits=SUM_BITS, product_bits=PRODUCT_BITS, kind=kind)
     slots = random_slots(random.Random(kids * 10 + columns), kids, columns, 400, hot=hot)

@@ -41,7 +41,8 @@ def test_engine_numbers():
     """10 positions on 2 lanes; sets of 5 in groups of 4, so 8 KIDs a bank."""
     expected = {
         "multipliers": 6, "lane_positions": 5, "group": 4, "kids": 8, "kid_bits": 3, "slot_bits": 11, "drain_slots": 4,
-        "index_bits": 4, "groups": 2, "group_slots": 2, "group_beats": 3, "group_period": 4, "fold_beats": 6, "beats": 12,
+        "index_bits": 4, "groups": 2, "group_slots": 2, "group_beats": 3, "group_period": 4, "fold_beats": 6,
+        "beats": 12,
     }
     assert {name: getattr(ENGINE, name) for name in expected} == expected
 

@@ -154,8 +154,9 @@ def test_anything(data):
     rng = np.random.default_rng(choose(st.integers(0, 2**32 - 1)))
     case = make_engine(
         rng, positions=positions, lanes=lanes, indexed=indexed, capacity=capacity, banks=choose(st.integers(1, 4)),
-        folds=choose(st.integers(1, 3)), set_size=choose(st.integers(1, 25)), columns=choose(st.sampled_from([1, 2, 4])),
-        drain_width=choose(st.sampled_from([1, 2, 4, 8])), weight_bits=choose(st.integers(2, 9)),
+        folds=choose(st.integers(1, 3)), set_size=choose(st.integers(1, 25)),
+        columns=choose(st.sampled_from([1, 2, 4])), drain_width=choose(st.sampled_from([1, 2, 4, 8])),
+        weight_bits=choose(st.integers(2, 9)),
         activation_bits=choose(st.integers(1, 9)), activation_signed=choose(st.booleans()),
         most_rows=choose(st.sampled_from([None, 1, 2, 3])), accumulator=choose(st.sampled_from(AccumulatorKind)))
     counts = choose(st.lists(st.integers(0, positions), min_size=1, max_size=5))

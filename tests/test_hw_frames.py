@@ -11,7 +11,7 @@ from dovetail.hw.frames import InputFrames, OutputFrames
 from dovetail.sim import Engine, simulate
 
 
-def send(frames, *, length, width, lanes, skip_zeros=False, value=unsigned(4), stall_seed=None):
+def send(frames, *, length, width, lanes, skip_zeros=False, value=None, stall_seed=None):
     """Frames of any length through InputFrames: per frame the pairs (position, code) that came out, in order."""
     words, last, regular, dropped = [], [], -(-length // width), 0
     for frame in frames:
@@ -20,7 +20,7 @@ def send(frames, *, length, width, lanes, skip_zeros=False, value=unsigned(4), s
         words += [padded[start:start + width] for start in range(0, beats * width, width)]
         last += [0] * (beats - 1) + [1]
         dropped += max(0, beats - 1 - regular)
-    dut = InputFrames(length=length, width=width, lanes=lanes, value=value, skip_zeros=skip_zeros)
+    dut = InputFrames(length=length, width=width, lanes=lanes, value=value or unsigned(4), skip_zeros=skip_zeros)
     result = simulate(dut, {"i": {"data": words, "last": last}}, {"o": len(words) - dropped},
                       engine=Engine.AMARANTH, stall_seed=stall_seed)
     out = result.outputs["o"]
@@ -55,8 +55,8 @@ SHAPES = [(1, 1, 1), (5, 1, 1), (5, 1, 3), (6, 2, 2), (7, 2, 2), (7, 2, 6), (9, 
 def test_regular_frames(length, width, lanes, skip_zeros, stall_seed):
     rng = np.random.default_rng(length)
     frames = (rng.integers(0, 16, (6, length)) * rng.integers(0, 2, (6, length))).tolist() + [[0] * length]
-    assert send(frames, length=length, width=width, lanes=lanes, skip_zeros=skip_zeros, stall_seed=stall_seed) == expected(
-        frames, length=length, width=width, skip_zeros=skip_zeros)
+    found = send(frames, length=length, width=width, lanes=lanes, skip_zeros=skip_zeros, stall_seed=stall_seed)
+    assert found == expected(frames, length=length, width=width, skip_zeros=skip_zeros)
 
 
 @pytest.mark.parametrize(("length", "width", "lanes"), SHAPES)

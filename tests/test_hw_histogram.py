@@ -126,16 +126,17 @@ def test_same_bin_in_every_cycle():
 
 
 def test_token_after_the_scan():
-    arch = make_arch(6, 1, 2, bits=4, bins=4)
-    _, times = run(arch, [[1, 2, 3, 4, 5, 6]] * 3, random.Random(0))
-    # The first clears four rows; the others wait for the last beat, the start of the scan and its four rows.
-    assert [times[0][0], times[1][0] - times[0][1], times[2][0] - times[1][1]] == [4, 5, 5]
+    """A vector of one beat is over before its histogram is scanned."""
+    arch = make_arch(4, 4, 2, bits=4, bins=4)
+    _, times = run(arch, [[1, 2, 3, 4]] * 3, random.Random(0))
+    # Both are cleared at first, four rows each; the third vector waits until the first is scanned.
+    assert [times[0][0], times[1][0] - times[0][1], times[2][0] - times[0][1]] == [4, 1, 5]
 
 
 @pytest.mark.parametrize("cut", range(1, 16))
 def test_reset(cut):
     """Whatever was counted before a reset is forgotten, in every phase of counting and scanning."""
-    arch = make_arch(4, 1, 2, bits=4, bins=4)
+    arch = make_arch(4, 4, 2, bits=4, bins=4)
     top, dut = Module(), Histogram(arch)
     top.domains.sync = domain = ClockDomain("sync")
     top.submodules.dut = dut

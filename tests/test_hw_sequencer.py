@@ -23,7 +23,7 @@ def run(arch, runs, *, gap=0.0, drain=0.0, seed=0, after=20):
     ``runs`` are (row, rows, value, fold_end, vector_end). Drain slots come at random; a complete fold retires in one.
     """
     dut, dice = Sequencer(arch), random.Random(seed)
-    slots, vector_ends, complete = [], 0, []
+    slots, vector_ends = [], 0
 
     async def bench(ctx):
         nonlocal vector_ends
@@ -68,7 +68,8 @@ def random_runs(rng, most_rows, count):
     for _ in range(count):
         fold_end = rng.random() < 0.3
         rows = rng.randint(0, most_rows)
-        runs.append((rng.randrange(0, 16 - most_rows), rows, rng.randrange(1, 16), fold_end, fold_end and rng.random() < 0.5))
+        vector_end = fold_end and rng.random() < 0.5
+        runs.append((rng.randrange(0, 16 - most_rows), rows, rng.randrange(1, 16), fold_end, vector_end))
     return runs
 
 
@@ -123,7 +124,8 @@ class TestRowTable:
     def test_lookup(self, stall_seed):
         arch = make_arch(folds=1, row_table=True, most_rows=2)
         rows = tuple(index * 2 | index % 3 << 4 for index in range(8))
-        result = simulate(RowTable(arch, rows), {"i": self.items}, {"o": 5}, engine=Engine.AMARANTH, stall_seed=stall_seed)
+        dut = RowTable(arch, rows)
+        result = simulate(dut, {"i": self.items}, {"o": 5}, engine=Engine.AMARANTH, stall_seed=stall_seed)
         out = result.outputs["o"]
         np.testing.assert_array_equal(out["row"], [6, 0, 10, 2, 14])
         np.testing.assert_array_equal(out["rows"], [0, 0, 0, 1, 1])

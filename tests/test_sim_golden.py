@@ -32,7 +32,8 @@ def test_sums_are_kept_within_their_width():
     rng = np.random.default_rng(1)
     network = make_network(rng, sizes=[9, 7])
     layer = network.layers[0]
-    for codes in (np.zeros(9), np.full(9, 255), *np.where(layer.weights > 0, 255, 0), *np.where(layer.weights < 0, 255, 0)):
+    extremes = (*np.where(layer.weights > 0, 255, 0), *np.where(layer.weights < 0, 255, 0))
+    for codes in (np.zeros(9), np.full(9, 255), *extremes):
         sums = golden.run_layer(layer, codes[None].astype(np.int64)).sums
         assert -(1 << layer.sum_bits - 1) <= sums.min() and sums.max() < 1 << layer.sum_bits - 1
 
@@ -45,7 +46,8 @@ def test_kwta(codes, winners, kept):
     np.testing.assert_array_equal(golden.kwta(np.array([codes]), winners), [kept])
 
 
-@pytest.mark.parametrize(("shift", "codes"), [(0, [0, 0, 0, 1, 2, 3, 3]), (1, [0, 0, 0, 1, 1, 2, 3]), (2, [0, 0, 0, 0, 1, 1, 3])])
+@pytest.mark.parametrize(("shift", "codes"), [
+    (0, [0, 0, 0, 1, 2, 3, 3]), (1, [0, 0, 0, 1, 1, 2, 3]), (2, [0, 0, 0, 0, 1, 1, 3])])
 def test_requantise(shift, codes):
     layer = replace(make_network(np.random.default_rng(0), sizes=[2, 7]).layers[0], output_bits=2, shift=shift)
     np.testing.assert_array_equal(golden.requantise(np.array([[-7, -1, 0, 1, 2, 3, 99]]), layer), [codes])

@@ -57,7 +57,8 @@ def planned_layer(network, **fixed):
 
 
 @pytest.mark.parametrize("mode", Mode)
-@pytest.mark.parametrize(("sets", "density"), [(1, 1.0), (2, 1.0), (3, 1.0), (5, 1.0), (16, 1.0), (None, 0.1), (None, 0.6)])
+@pytest.mark.parametrize(("sets", "density"), [
+    (1, 1.0), (2, 1.0), (3, 1.0), (5, 1.0), (16, 1.0), (None, 0.1), (None, 0.6)])
 @pytest.mark.parametrize(("lanes", "banks", "drain_width"), [(1, 1, 1), (3, 2, 4), (4, 3, 2)])
 def test_weights_come_back(mode, sets, density, lanes, banks, drain_width):
     rng = np.random.default_rng(lanes)
@@ -93,11 +94,9 @@ def test_position_without_rows_behind_a_full_lane(positions):
     check(planned)
 
 
-@pytest.mark.parametrize(("lanes", "most"), [(1, 15), (2, 8), (3, 11), (5, 10)])
+@pytest.mark.parametrize(("lanes", "most"), [(1, 15), (2, 10), (3, 11), (5, 9)])
 def test_lane_rows(lanes, most):
-    rows = np.array([[1, 0, 2, 3, 0], [1, 1, 1, 6, 0]])
-    expected = max(1, max(sum(int(rows[f, i]) for f in range(2) for i in range(lane, 5, lanes)) for lane in range(lanes)))
-    assert lane_rows(rows, lanes) == expected == {1: 15, 2: 10, 3: 11, 5: 9}.get(lanes, most)
+    assert lane_rows(np.array([[1, 0, 2, 3, 0], [1, 1, 1, 6, 0]]), lanes) == most
 
 
 def test_lane_rows_of_nothing():

@@ -61,10 +61,12 @@ def check(packing, arch, kernels):
 
 @pytest.mark.parametrize("drain_width", [1, 2, 4, 8])
 @pytest.mark.parametrize(("kernels", "folds", "banks", "set_size"), [
-    (1, 1, 1, 1), (5, 1, 1, 5), (7, 1, 2, 4), (24, 3, 2, 4), (23, 3, 2, 4), (50, 2, 5, 5), (32, 1, 2, 16), (30, 2, 1, 25)])
+    (1, 1, 1, 1), (5, 1, 1, 5), (7, 1, 2, 4), (24, 3, 2, 4), (23, 3, 2, 4), (50, 2, 5, 5), (32, 1, 2, 16),
+    (30, 2, 1, 25)])
 @pytest.mark.parametrize("seed", [None, 1, 2])
 def test_assignment(kernels, folds, banks, set_size, drain_width, seed):
-    packing, arch = make(kernels, folds=folds, banks=banks, set_size=set_size, columns=2, drain_width=drain_width, seed=seed)
+    packing, arch = make(kernels, folds=folds, banks=banks, set_size=set_size, columns=2, drain_width=drain_width,
+                         seed=seed)
     check(packing, arch, kernels)
 
 
@@ -88,6 +90,7 @@ def test_anything(data):
     choose = data.draw
     folds, banks, set_size = (choose(st.integers(1, limit)) for limit in (3, 5, 17))
     kernels = choose(st.integers(1, folds * banks * set_size))
-    packing, arch = make(kernels, folds=folds, banks=banks, set_size=set_size, columns=choose(st.sampled_from([1, 2, 4])),
-                         drain_width=choose(st.sampled_from([1, 2, 4, 8, 16])), seed=choose(st.integers(0, 2**32 - 1)))
+    packing, arch = make(kernels, folds=folds, banks=banks, set_size=set_size,
+                         columns=choose(st.sampled_from([1, 2, 4])), seed=choose(st.integers(0, 2**32 - 1)),
+                         drain_width=choose(st.sampled_from([1, 2, 4, 8, 16])))
     check(packing, arch, kernels)

