@@ -1,4 +1,4 @@
-"""The second hidden layer of kws_mlp, dense, sparse-dense and sparse-sparse: same datapath, same multipliers, real inputs.
+"""The second hidden layer of kws_mlp, dense, sparse-dense and sparse-sparse: same datapath and multipliers, real inputs.
 
 Run: python benchmarks/modes.py [--models ../shared/models]
 Cycles are those of the RTL, simulated in CXXRTL and equal to the cycle model's prediction.
@@ -43,7 +43,8 @@ def main() -> None:
     network, codes = second_layer(parser.parse_args().models)
     (layer,) = network.layers
     table = Table(title="512 x 512 kernels, N = 16, 51 of 512 inputs active: cycles per vector", title_justify="left")
-    for column in ("multipliers", "mode", "cycles", "dense / this", "sparse-dense / this", "utilisation", "mismatches", "predicted = measured"):
+    for column in ("multipliers", "mode", "cycles", "dense / this", "sparse-dense / this", "utilisation", "mismatches",
+                   "predicted = measured"):
         table.add_column(column, justify="left" if column == "mode" else "right")
     for lanes, banks in PLANS:
         cycles = {}
@@ -52,9 +53,11 @@ def main() -> None:
             shown = NetworkSimulation(plan(network, settings)).verify(codes)
             (alone,) = shown.layers
             cycles[mode] = alone.cycles_per_inference
-            ratios = [f"{cycles[other] / cycles[mode]:.1f}" if other in cycles else "" for other in (Mode.DENSE, Mode.SPARSE_DENSE)]
+            ratios = [f"{cycles[other] / cycles[mode]:.1f}" if other in cycles else ""
+                      for other in (Mode.DENSE, Mode.SPARSE_DENSE)]
             table.add_row(str(alone.multipliers), mode.value, f"{alone.cycles_per_inference:,.0f}", *ratios,
-                          f"{alone.utilisation:.1%}", str(shown.mismatches), str(shown.measured == shown.predicted.total))
+                          f"{alone.utilisation:.1%}", str(shown.mismatches),
+                          str(shown.measured == shown.predicted.total))
     Console(width=140).print(table)
 
 

@@ -1,7 +1,8 @@
 """Cells of one (lane, bank) pair, alone and in a whole engine, on ECP5 and iCE40. Run: python benchmarks/pair_cells.py
 
-A pair is a multiplier with its accumulator file, the registers of weight, KID and product, and the selection of the drain
-address. LUT equivalents on ECP5: LUT4 + 2 x CCU2C + 4 x DPR16X4. All numbers are measured by synthesis, nothing is placed.
+A pair is a multiplier with its accumulator file, the registers of weight, KID and product, and the selection of the
+drain address. LUT equivalents on ECP5: LUT4 + 2 x CCU2C + 4 x DPR16X4. All numbers are measured by synthesis, nothing
+is placed.
 """
 
 import numpy as np
@@ -28,24 +29,25 @@ CASES = (
 
 
 def arch(kind: AccumulatorKind, set_size: int, columns: int, *, lanes: int = 1, banks: int = 1) -> EngineArch:
-    return EngineArch(positions=512, lanes=lanes, banks=banks, folds=2, set_size=set_size, columns=columns, drain_width=1,
-                      sum_bits=24, capacity=51, lane_rows=2 * 512 // lanes, accumulator=kind)
+    return EngineArch(positions=512, lanes=lanes, banks=banks, folds=2, set_size=set_size, columns=columns,
+                      drain_width=1, sum_bits=24, capacity=51, lane_rows=2 * 512 // lanes, accumulator=kind)
 
 
 def images(engine: EngineArch) -> EngineImages:
     rng = np.random.default_rng(0)
     octets = (engine.banks * engine.slot_bits + 7) // 8
     mask = (1 << engine.banks * engine.slot_bits) - 1
-    rows = tuple(tuple(int.from_bytes(rng.bytes(octets)) & mask for _ in range(engine.lane_rows)) for _ in range(engine.lanes))
+    rows = tuple(tuple(int.from_bytes(rng.bytes(octets)) & mask for _ in range(engine.lane_rows))
+                 for _ in range(engine.lanes))
     biases = tuple(rng.integers(-1000, 1000, engine.beats).tolist())
     return EngineImages(weights=rows, biases=(biases,))
 
 
 def main() -> None:
-    table = Table(title="One pair, 8-bit weights and activations, 24-bit sums; and its share of an engine of 2 lanes x 8 banks",
-                  title_justify="left")
-    for column in ("family", "accumulators", "N", "columns", "LUT equivalents", "LUT4", "carry", "LUT RAM", "FF", "block RAM",
-                   "multipliers", "engine, per pair"):
+    table = Table(title="One pair, 8-bit weights and activations, 24-bit sums; and its share of an engine of "
+                        "2 lanes x 8 banks", title_justify="left")
+    for column in ("family", "accumulators", "N", "columns", "LUT equivalents", "LUT4", "carry", "LUT RAM", "FF",
+                   "block RAM", "multipliers", "engine, per pair"):
         table.add_column(column, justify="left" if column in ("family", "accumulators") else "right")
     for family, kind, set_size, columns in CASES:
         pair = count_cells(Multiplier(arch(kind, set_size, columns)), family)

@@ -71,7 +71,8 @@ def check_output(path: Path) -> None:
         except (OSError, ValueError, KeyError, TypeError):
             schema = None
         if not isinstance(schema, str) or not schema.startswith("dovetail-build/"):
-            raise DovetailError(f"{path}: exists with other content; name a new folder, or one made by dovetail compile")
+            raise DovetailError(
+                f"{path}: exists with other content; name a new folder, or one made by dovetail compile")
 
 
 def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _fill(folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dic
 
     shown = codes[:GOLDEN_FRAMES]
     results = golden.run(plan.network, shown)
-    np.savez_compressed(folder / "golden.npz", inputs=shown,
+    np.savez_compressed(folder / "golden.npz", allow_pickle=False, inputs=shown,
                         **{f"layer{number}": result.outputs for number, result in enumerate(results)})
     in_shape, out_shape = top.i.payload.shape(), top.o.payload.shape()
     cycles = network_cycles(plan, results).total
@@ -127,7 +128,8 @@ def _fill(folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dic
         plan.arch, frames=len(shown), in_bits=width_of(in_shape), out_bits=width_of(out_shape), cycles=cycles))
     inputs = pack(in_shape, frames_to_words(shown, plan.arch.input_width))
     (folder / "tb_input.hex").write_text(hex_lines(inputs, width_of(in_shape)))
-    (folder / "tb_expected.hex").write_text(hex_lines(pack(out_shape, _result_words(plan, results[-1].outputs)), width_of(out_shape)))
+    expected = pack(out_shape, _result_words(plan, results[-1].outputs))
+    (folder / "tb_expected.hex").write_text(hex_lines(expected, width_of(out_shape)))
 
     manifest = _manifest(plan, model, codes, memories)
     (folder / "plan.toml").write_text(_plan_toml(plan))
@@ -171,7 +173,8 @@ def _fields(memory: MappedMemory, arch) -> list[dict[str, Any]]:
             low = bank * engine.slot_bits
             found += [
                 {"bank": bank, "field": "weight", "low": low, "bits": engine.weight_bits, "signed": True},
-                {"bank": bank, "field": "kid", "low": low + engine.weight_bits, "bits": engine.kid_bits, "signed": False},
+                {"bank": bank, "field": "kid", "low": low + engine.weight_bits, "bits": engine.kid_bits,
+                 "signed": False},
             ]
         return found
     rank_bits = bits_for(select.width)
@@ -216,13 +219,13 @@ def _manifest(plan: Plan, model: FloatModel, codes: np.ndarray, memories: tuple[
         layers.append({
             "name": layer.name, "mode": planned.arch.mode.value, "kernels": layer.kernels, "positions": layer.positions,
             "winners": layer.winners, "relu": real.relu, "shift": layer.shift,
-            "packing": {"set_size": packing.set_size, "sets": packing.sets, "banks": packing.banks, "folds": packing.folds,
-                        "rows": int(packing.rows.sum()), "rows_lower_bound": packing.rows_lower_bound,
-                        "fill": packing.fill},
+            "packing": {"set_size": packing.set_size, "sets": packing.sets, "banks": packing.banks,
+                        "folds": packing.folds, "rows": int(packing.rows.sum()),
+                        "rows_lower_bound": packing.rows_lower_bound, "fill": packing.fill},
             "predicted": {"cycles_per_inference": alone.cycles_per_inference, "multipliers": alone.multipliers,
                           "utilisation": alone.utilisation},
         })
-    last = plan.layers[-1].layer
+    last, select = plan.layers[-1].layer, arch.layers[-1].select
     return {
         "schema": SCHEMA,
         "model": {"name": network.name, "sha256": network.sha256, "input_shape": list(network.input_shape)},
@@ -235,15 +238,17 @@ def _manifest(plan: Plan, model: FloatModel, codes: np.ndarray, memories: tuple[
         "interface": {
             "module": "network", "clock": "clk", "reset": "rst (synchronous, active high)",
             "input": {
-                "port": "i", "codes_per_word": arch.input_width, "bits": network.input_bits, "signed": network.input_signed,
-                "scale": network.input_scale, "codes_per_frame": network.layers[0].positions,
+                "port": "i", "codes_per_word": arch.input_width, "bits": network.input_bits,
+                "signed": network.input_signed, "scale": network.input_scale,
+                "codes_per_frame": network.layers[0].positions,
                 "payload": "codes_per_word codes, the first in the low bits; above them `last`",
             },
             "output": {
-                "port": "o", "elements_per_word": arch.layers[-1].select.width, "bits": arch.layers[-1].select.value_bits,
-                "signed": arch.layers[-1].select.value_signed, "elements_per_frame": last.kernels,
+                "port": "o", "elements_per_word": select.width, "bits": select.value_bits,
+                "signed": select.value_signed, "elements_per_frame": last.kernels,
                 "scale": np.asarray(last.output_scale).tolist(),
-                "payload": "elements_per_word elements, the first in the low bits; above them one `keep` bit each, then `last`",
+                "payload": "elements_per_word elements, the first in the low bits; above them one `keep` bit each, "
+                           "then `last`",
             },
         },
     }
@@ -258,7 +263,8 @@ def _plan_toml(plan: Plan) -> str:
     for layer in plan.arch.layers:
         engine = layer.engine
         lines.append(f'\n[layers.{json.dumps(layer.name)}]\nmode = "{layer.mode.value}"\n')
-        lines += [f"{key} = {getattr(engine, key)}\n" for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
+        lines += [f"{key} = {getattr(engine, key)}\n"
+                  for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
         lines.append(f'accumulator = "{engine.accumulator.value}"\n')
         if layer.select.is_kwta:
             lines.append(f'kwta = "{layer.select.kind.value}"\nbins = {layer.select.bins}\n')
@@ -315,7 +321,8 @@ def _rebuild(path: Path, manifest: dict[str, Any]) -> tuple[Plan, FloatModel]:
     about = manifest["model"]
     shape = tuple(about["input_shape"])
     interface = manifest["interface"]["input"]
-    network = Network(name=about["name"], input_shape=shape, input_bits=interface["bits"], input_signed=interface["signed"],
-                      input_scale=interface["scale"], layers=tuple(layers), sha256=about["sha256"])
+    network = Network(name=about["name"], input_shape=shape, input_bits=interface["bits"],
+                      input_signed=interface["signed"], input_scale=interface["scale"], layers=tuple(layers),
+                      sha256=about["sha256"])
     model = FloatModel(name=about["name"], input_shape=shape, layers=tuple(real), sha256=about["sha256"])
     return Plan(network=network, settings=Settings(), arch=arch, layers=tuple(planned)), model

@@ -30,8 +30,10 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--mode", choices=[mode.value for mode in Mode],
                         help="sparse-sparse (default), sparse-dense or dense: the same datapath with less skipping")
     parser.add_argument("--weight-bits", metavar="N", type=int, default=8, help="width of a weight (default: 8)")
-    parser.add_argument("--activation-bits", metavar="N", type=int, default=8, help="width of an activation (default: 8)")
-    parser.add_argument("--requantise", choices=[kind.value for kind in Requantise], default=Requantise.MULTIPLIER.value,
+    parser.add_argument("--activation-bits", metavar="N", type=int, default=8,
+                        help="width of an activation (default: 8)")
+    parser.add_argument("--requantise", choices=[kind.value for kind in Requantise],
+                        default=Requantise.MULTIPLIER.value,
                         help="multiplier (default), or shift: power-of-two scales that need no multiplier")
     parser.add_argument("--json", action="store_true", help="print one JSON object: the manifest")
     return parser
@@ -67,9 +69,12 @@ def run(args: argparse.Namespace) -> int:
     for planned, about in zip(compiled.plan.layers, manifest["layers"], strict=True):
         engine, predicted = planned.arch.engine, about["predicted"]
         rows.append([
-            planned.layer.name, planned.arch.mode.value, f"{engine.lanes} x {engine.banks}", engine.folds, engine.set_size,
-            f"{planned.packing.fill:.2f}", f"{predicted['cycles_per_inference']:.0f}", f"{predicted['utilisation']:.0%}"])
-    print_table(f"{manifest['model']['name']}: {manifest['predicted_cycles_per_inference']:.0f} cycles per inference (predicted)",
-                ["layer", "mode", "lanes x banks", "folds", "set size N", "fill", "cycles", "utilisation"], rows, left=2)
+            planned.layer.name, planned.arch.mode.value, f"{engine.lanes} x {engine.banks}", engine.folds,
+            engine.set_size, f"{planned.packing.fill:.2f}", f"{predicted['cycles_per_inference']:.0f}",
+            f"{predicted['utilisation']:.0%}"])
+    cycles = f"{manifest['predicted_cycles_per_inference']:.0f} cycles per inference (predicted)"
+    print_table(f"{manifest['model']['name']}: {cycles}",
+                ["layer", "mode", "lanes x banks", "folds", "set size N", "fill", "cycles", "utilisation"], rows,
+                left=2)
     print(f"written: {args.output}")
     return 0

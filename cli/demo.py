@@ -26,7 +26,8 @@ TARGET_CYCLES = 300
 def add_parser(subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "demo", help="the main job on the packaged digits network",
-        description="take the packaged digits network from model to verified hardware: inspect, compile, simulate, compare, synthesise",
+        description="take the packaged digits network from model to verified hardware: inspect, compile, simulate, "
+                    "compare, synthesise",
         epilog="example: dovetail demo")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -61,20 +62,23 @@ def run(args: argparse.Namespace) -> int:
         return 0 if passed else 1
 
     print_table(
-        "The network: 8 x 8 pixels in, ten digits out", ["layer", "kernels", "inputs", "weights kept", "outputs kept", "one set packs"],
+        "The network: 8 x 8 pixels in, ten digits out",
+        ["layer", "kernels", "inputs", "weights kept", "outputs kept", "one set packs"],
         [[layer.name, layer.kernels, layer.positions, f"{layer.nonzero:,} of {layer.weights:,}",
-          f"{layer.winners} of {layer.kernels}" if layer.winners else "all", f"{layer.set_size} kernels"] for layer in facts])
+          f"{layer.winners} of {layer.kernels}" if layer.winners else "all", f"{layer.set_size} kernels"]
+         for layer in facts])
     dense, sparse_dense, sparse = results
     rows = []
     for number, layer in enumerate(sparse.verification.layers):
         cycles = [result.verification.layers[number].cycles_per_inference for result in results]
-        rows.append([layer.name, layer.multipliers, *(f"{count:,.0f}" for count in cycles), f"{cycles[0] / cycles[2]:.0f}x",
-                     f"{layer.utilisation:.0%}"])
+        rows.append([layer.name, layer.multipliers, *(f"{count:,.0f}" for count in cycles),
+                     f"{cycles[0] / cycles[2]:.0f}x", f"{layer.utilisation:.0%}"])
     whole = [result.verification.measured_per_inference for result in results]
     rows.append(["whole network", sum(layer.multipliers for layer in sparse.verification.layers),
                  *(f"{count:,.0f}" for count in whole), f"{whole[0] / whole[2]:.0f}x", ""])
-    print_table("Clock cycles per image, same datapath and same multipliers",
-                ["layer", "multipliers", "dense", "sparse-dense", "sparse-sparse", "speed-up", "multipliers busy"], rows)
+    print_table(
+        "Clock cycles per image, same datapath and same multipliers",
+        ["layer", "multipliers", "dense", "sparse-dense", "sparse-sparse", "speed-up", "multipliers busy"], rows)
     wrong = sum(one["mismatches"] for one in found)
     total = sum(result.verification.outputs.size for result in results)
     measured = sum(result.verification.measured for result in results)
@@ -82,8 +86,10 @@ def run(args: argparse.Namespace) -> int:
     print_table("The hardware", ["checked", "result"], [
         ["outputs that differ from the golden model", f"{wrong} of {total:,}"],
         ["clock cycles, predicted and simulated", f"{predicted:,} and {measured:,}"],
-        ["digits recognised, hardware and float model", f"{found[2]['accuracy']:.1%} and {found[2]['float_accuracy']:.1%}"],
-        ["size on an ECP5 (synthesised)", f"{cells.lut_equivalents:,} LUT4 places, {cells.bram} block RAMs, {cells.dsp} multipliers"],
+        ["digits recognised, hardware and float model",
+         f"{found[2]['accuracy']:.1%} and {found[2]['float_accuracy']:.1%}"],
+        ["size on an ECP5 (synthesised)",
+         f"{cells.lut_equivalents:,} LUT4 places, {cells.bram} block RAMs, {cells.dsp} multipliers"],
         ["Verilog", f"{verilog_lines:,} lines"],
     ], left=2)
     print("passed: next, try `dovetail compile` on a model of your own" if passed else "FAILED: see the table")

@@ -14,7 +14,8 @@ __all__ = ["add_parser", "run"]
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
-        "inspect", help="layers, densities and how well a model packs", description="show what a model is made of and how well it packs",
+        "inspect", help="layers, densities and how well a model packs",
+        description="show what a model is made of and how well it packs",
         epilog="example: dovetail inspect model.onnx")
     parser.add_argument("model", metavar="MODEL.onnx", type=Path, help="the model")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -30,14 +31,17 @@ def run(args: argparse.Namespace) -> int:
         raise
     facts = inspect_model(model)
     if args.json:
-        print_json({"model": model.name, "layers": [asdict(layer) for layer in facts], "supported": True, "problems": []})
+        print_json({"model": model.name, "layers": [asdict(layer) for layer in facts], "supported": True,
+                    "problems": []})
         return 0
     print_table(
         f"{model.name}: input {' x '.join(map(str, model.input_shape))}",
-        ["layer", "kernels x positions", "weights", "density", "active after", "set size N", "sets", "rows (least)", "fill"],
+        ["layer", "kernels x positions", "weights", "density", "active after", "set size N", "sets", "rows (least)",
+         "fill"],
         [[layer.name, f"{layer.kernels} x {layer.positions}", f"{layer.nonzero:,} of {layer.weights:,}",
           f"{layer.density:.1%}", f"{layer.winners} of {layer.kernels}" if layer.winners else "all",
-          layer.set_size, layer.sets, f"{layer.rows} ({layer.rows_lower_bound})", f"{layer.fill:.2f}"] for layer in facts])
+          layer.set_size, layer.sets, f"{layer.rows} ({layer.rows_lower_bound})", f"{layer.fill:.2f}"]
+         for layer in facts])
     for layer in facts:
         if not layer.complementary:
             print(f"{layer.name}: the mask is not complementary; some positions take several rows, which costs "

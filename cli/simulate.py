@@ -19,10 +19,12 @@ __all__ = ["add_parser", "report", "run"]
 def add_parser(subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "simulate", help="run the hardware of a build folder and compare every output and cycle",
-        description="run the hardware of a build folder and compare every output with the golden model, every cycle with the prediction",
+        description="run the hardware of a build folder and compare every output with the golden model, every cycle "
+                    "with the prediction",
         epilog="example: dovetail simulate build --inputs test.npz --engine verilator --limit 20")
     parser.add_argument("build", metavar="BUILD", type=Path, help="a folder made by dovetail compile")
-    parser.add_argument("--inputs", metavar="X.npz", type=Path, required=True, help="inputs: x, and if known scale and labels y")
+    parser.add_argument("--inputs", metavar="X.npz", type=Path, required=True,
+                        help="inputs: x, and if known scale and labels y")
     parser.add_argument("--engine", choices=[engine.value for engine in Engine], default=Engine.CXXRTL.value,
                         help="simulator (default: cxxrtl)")
     parser.add_argument("--limit", metavar="N", type=int, help="run the first N inputs only")

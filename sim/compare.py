@@ -24,7 +24,8 @@ class ModeResult:
 
 def plan_in_mode(reference: Plan, mode: Mode) -> Plan:
     """The network of ``reference`` in another mode, every layer with the lanes and banks it has there."""
-    layers = {layer.name: LayerSettings(lanes=layer.engine.lanes, banks=layer.engine.banks) for layer in reference.arch.layers}
+    layers = {layer.name: LayerSettings(lanes=layer.engine.lanes, banks=layer.engine.banks)
+              for layer in reference.arch.layers}
     settings = Settings(mode=mode, layers=layers, input_width=reference.arch.input_width,
                         target_cycles=reference.settings.target_cycles, device=reference.settings.device)
     return plan(reference.network, settings)
@@ -48,5 +49,6 @@ def compare_modes(reference: Plan, codes: np.ndarray, *, engine: Engine = Engine
     results = []
     for mode in (Mode.DENSE, Mode.SPARSE_DENSE, Mode.SPARSE_SPARSE):
         planned = reference if mode is Mode.SPARSE_SPARSE else plan_in_mode(reference, mode)
-        results.append(ModeResult(mode=mode, plan=planned, verification=NetworkSimulation(planned, engine=engine).verify(codes)))
+        verification = NetworkSimulation(planned, engine=engine).verify(codes)
+        results.append(ModeResult(mode=mode, plan=planned, verification=verification))
     return results

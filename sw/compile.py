@@ -61,7 +61,8 @@ def compile_model(
         raise DovetailError(f"argument --activation-bits: must be 1 to 16, not {activation_bits}")
     model = read_model(path)
     if calibration is None:
-        raise ModelError(f"{path.name}: a float model needs typical inputs to choose scales by: give --calibration X.npz")
+        raise ModelError(
+            f"{path.name}: a float model needs typical inputs to choose scales by: give --calibration X.npz")
     samples = load_samples(calibration, model.input_shape)
     network = quantise(model, samples.x, input_scale=samples.scale, weight_bits=weight_bits,
                        activation_bits=activation_bits, requantise=requantise)

@@ -33,6 +33,8 @@ DEFAULT_TARGET = 1024
 LUT_RAM_KIDS = 16
 #: Longest vector whose k-WTA keeps it in registers.
 LOCAL_KERNELS = 32
+#: Places for sets, in all folds and banks together, over sets: at most.
+MOST_IDLE = 1.06
 #: Cycles that a vector stays in the store beside arriving, being scanned and leaving.
 STORE_LATENCY = 12
 #: Most histogram bins that are scanned in one cycle.
@@ -87,8 +89,8 @@ class Plan:
 
 
 def plan(network: Network, settings: Settings) -> Plan:
-    """Choose every layer's engine: the fewest multipliers that reach the target; of those the narrowest drain that does
-    not hold them up, and the fewest lanes.
+    """Choose every layer's engine: the fewest multipliers that reach the target; of those the fastest, then the narrowest
+    drain and the fewest lanes.
 
     Raises
     ------
@@ -211,7 +213,7 @@ class _Search:
                 cycles = max(busy, behind)
                 if fastest is None or cycles < fastest[0]:
                     fastest = cycles, engine, packing
-                cost = engine.multipliers, max(0.0, behind - busy), engine.drain_width, engine.lanes
+                cost = engine.multipliers, cycles, engine.drain_width, engine.lanes
                 if cycles <= target and (winner is None or cost < winner[0]):
                     winner = cost, engine, packing, cycles
         if winner is not None:
@@ -237,7 +239,9 @@ class _Search:
         if fixed.banks is not None:
             choices = [fixed.banks]
         elif whole.complementary:
-            choices = sorted({ceil_div(whole.sets, folds) for folds in range(1, whole.sets + 1)})
+            # Banks without a set in the last fold are multipliers that wait: hardly any may.
+            choices = sorted({banks for folds in range(1, whole.sets + 1)
+                              if (banks := ceil_div(whole.sets, folds)) * folds <= MOST_IDLE * whole.sets})
         else:
             choices = [banks for banks in _POWERS[:6] if banks <= self.layer.kernels]
         for banks in choices:

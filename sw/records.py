@@ -33,7 +33,7 @@ def from_plain(kind: Any, value: Any) -> Any:
         (kind,) = (choice for choice in get_args(kind) if choice is not type(None))
     if get_origin(kind) is tuple:
         return tuple(from_plain(get_args(kind)[0], item) for item in value)
-    if is_dataclass(kind) and isinstance(kind, type):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         if not isinstance(value, dict):
             raise TypeError(f"{kind.__name__} must be a table, not {value!r}")

@@ -43,8 +43,8 @@ def test_inspect(capsys, files):
     code, found = as_json(capsys, "inspect", files / "small.onnx")
     assert code == 0 and found["supported"] and found["problems"] == []
     first = found["layers"][0]
-    assert {"name", "op", "kernels", "positions", "weights", "nonzero", "density", "set_size", "rows", "rows_lower_bound",
-            "fill"} <= set(first)
+    assert {"name", "op", "kernels", "positions", "weights", "nonzero", "density", "set_size", "rows",
+            "rows_lower_bound", "fill"} <= set(first)
     assert (first["kernels"], first["positions"], first["weights"]) == (24, 13, 312)
 
 
@@ -96,7 +96,8 @@ def test_simulate(capsys, files, engine):
 
 
 def test_simulate_stalled(capsys, files):
-    code, found = as_json(capsys, "simulate", files / "build", "--inputs", files / "test.npz", "--stall-seed", 5, "--limit", 4)
+    code, found = as_json(capsys, "simulate", files / "build", "--inputs", files / "test.npz", "--stall-seed", 5,
+                          "--limit", 4)
     assert code == 0 and found["samples"] == 4 and found["mismatches"] == 0
     assert found["cycles"]["measured"] > found["cycles"]["predicted"]
 
@@ -153,8 +154,8 @@ def test_testbench_in_verilator(files, tmp_path):
     shutil.copytree(files / "build", built)
     lint = subprocess.run(["verilator", "--lint-only", "-Wall", "network.v"], cwd=built, capture_output=True, text=True)
     assert lint.returncode == 0 and lint.stderr == ""
-    subprocess.run(["verilator", "--binary", "--timing", "-Wno-fatal", "--top-module", "tb", "tb.v", "network.v"], cwd=built,
-                   check=True, capture_output=True)
+    subprocess.run(["verilator", "--binary", "--timing", "-Wno-fatal", "--top-module", "tb", "tb.v", "network.v"],
+                   cwd=built, check=True, capture_output=True)
     done = subprocess.run([built / "obj_dir" / "Vtb"], cwd=built, check=True, capture_output=True, text=True)
     assert done.stdout.startswith("PASS: ")
 
@@ -165,7 +166,8 @@ def test_image_map(files):
     found = json.loads((files / "build" / "images" / "map.json").read_text())
     planned = build.plan.layers[2]      # dense weights, one lane: sets of one kernel
     engine = planned.arch.engine
-    (memory,) = [memory for memory in found["memories"] if memory["layer"] == "fc2_node" and memory["memory"] == "weights0"]
+    (memory,) = [memory for memory in found["memories"]
+                 if memory["layer"] == "fc2_node" and memory["memory"] == "weights0"]
     rows = [int(line, 16) for line in (files / "build" / "images" / f"{memory['file']}.hex").read_text().split()]
     octets = (files / "build" / "images" / f"{memory['file']}.bin").read_bytes()
     size = -(-memory["width"] // 8)
@@ -200,7 +202,9 @@ def test_dense_modes(capsys, files, tmp_path):
     found = {}
     for mode in ("dense", "sparse-dense", "sparse-sparse"):
         assert main(["compile", str(files / "small.onnx"), "-o", str(tmp_path / mode), "--calibration",
-                     str(files / "calibration.npz"), "--mode", mode, "--requantise", "shift", "--weight-bits", "6"]) == 0
-        code, found[mode] = as_json(capsys, "simulate", tmp_path / mode, "--inputs", files / "test.npz", "--engine", "amaranth")
+                     str(files / "calibration.npz"), "--mode", mode, "--requantise", "shift",
+                     "--weight-bits", "6"]) == 0
+        code, found[mode] = as_json(capsys, "simulate", tmp_path / mode, "--inputs", files / "test.npz",
+                                    "--engine", "amaranth")
         assert code == 0
     assert len({one["accuracy"] for one in found.values()}) == 1
