@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path(__file__).parents[2] / "shared" / "models")
     models = parser.parse_args().models
     runs = Table(title="kws_mlp: RTL against the golden model and the cycle model", title_justify="left")
-    for column in ("plan", "engine", "recordings", "outputs that differ", "cycles predicted", "measured", "per inference",
-                   "int8", "float"):
+    for column in ("plan", "engine", "recordings", "outputs that differ", "cycles predicted", "measured",
+                   "per inference", "int8", "float"):
         runs.add_column(column, justify="left" if column in ("plan", "engine") else "right")
     layers = Table(title="Layers", title_justify="left")
     for column in ("plan", "layer", "lanes x banks", "folds", "N", "R", "fill", "multipliers", "useful multiplications",

@@ -43,9 +43,11 @@ class Build:
     Members
     -------
     plan : Plan
+        As it was built. Its ``settings`` are empty: what they led to stands in ``arch``.
     model : FloatModel
         What was quantised, for comparison.
     manifest : dict
+        ``manifest.json``.
     """
 
     plan: Plan
@@ -56,10 +58,14 @@ class Build:
 def check_output(path: Path) -> None:
     """See that ``path`` can become a build folder: it is absent, empty, or a build folder that may be replaced.
 
+    Parameters
+    ----------
+    path : Path
+
     Raises
     ------
     DovetailError
-        If something else is there.
+        If something else is there, or the folder around it does not exist.
     """
     if not path.parent.is_dir():
         raise DovetailError(f"{path}: the folder {path.parent} does not exist")
@@ -81,6 +87,7 @@ def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) ->
     Parameters
     ----------
     path : Path
+        Absent, empty, or an older build folder, which is replaced.
     plan : Plan
     model : FloatModel
         What the plan's network was quantised from.
@@ -91,6 +98,13 @@ def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) ->
     -------
     dict
         The manifest.
+
+    Raises
+    ------
+    DovetailError
+        If ``path`` cannot become a build folder.
+    OSError
+        If a file cannot be written; what was at ``path`` before is still there.
     """
     check_output(path)
     path = path.absolute()
@@ -273,6 +287,14 @@ def _plan_toml(plan: Plan) -> str:
 
 def read_build(path: Path) -> Build:
     """Read a build folder.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Build
 
     Raises
     ------

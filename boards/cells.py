@@ -15,7 +15,7 @@ __all__ = ["Cells", "Family", "count_cells"]
 
 
 class Family(Enum):
-    """Device families, by the words of the command line."""
+    """Families of devices that Yosys synthesises alike."""
 
     ECP5 = "ecp5"
     ICE40 = "ice40"
@@ -55,6 +55,15 @@ class Cells:
 
 def count_cells(component: wiring.Component, family: Family) -> Cells:
     """Synthesise a component and count.
+
+    Parameters
+    ----------
+    component : wiring.Component
+    family : Family
+
+    Returns
+    -------
+    Cells
 
     Raises
     ------

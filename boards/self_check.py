@@ -85,10 +85,17 @@ def testbench(arch: NetworkArch, *, frames: int, in_bits: int, out_bits: int, cy
     ----------
     arch : NetworkArch
     frames : int
+        How many are in ``tb_input.hex``; their results are in ``tb_expected.hex``.
     in_bits, out_bits : int
         Width of an input and of an output payload.
     cycles : int
-        Predicted, from the first input word to the last output word.
+        Predicted, from the first input word to the last output word, both included.
+
+    Returns
+    -------
+    str
+        A module ``tb`` around ``network``. It prints a line that begins with ``PASS`` or ``FAIL``, and gives up after
+        100 times the predicted cycles and 10,000 more.
     """
     first, last = arch.layers[0].engine, arch.layers[-1].select
     load = ",\n    .load__payload(64'd0), .load__valid(1'b0), .load__ready()" if arch.loadable else ""
@@ -98,7 +105,19 @@ def testbench(arch: NetworkArch, *, frames: int, in_bits: int, out_bits: int, cy
 
 
 def hex_lines(words: np.ndarray, bits: int) -> str:
-    """Words (n, chunks) of 32 bits, low chunk first, as ``$readmemh`` reads them."""
+    """Words as ``$readmemh`` reads them, one a line.
+
+    Parameters
+    ----------
+    words : uint32 (n, chunks)
+        The low chunk first, as `sim.payload.pack` gives them.
+    bits : int
+        Width of a word.
+
+    Returns
+    -------
+    str
+    """
     digits = ceil_div(bits, 4)
     lines = []
     for row in words.tolist():

@@ -16,6 +16,7 @@ __all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "compile", help="quantise, pack and plan a model, and write its build folder",
         description="quantise, pack and plan a model, and write its build folder",
@@ -40,7 +41,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings file, overruled by options."""
+    """The settings file, overruled by options.
+
+    Raises
+    ------
+    DovetailError
+        If the file is wrong, or ``--target-cycles`` less than 1.
+    """
     settings = Settings() if args.config is None else read_settings(args.config)
     if args.target_cycles is not None:
         if args.target_cycles < 1:
@@ -54,6 +61,19 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Compile the model and write its build folder.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    DovetailError
+        If the model, its calibration, the settings or the output folder is wrong; nothing is written then. A
+        `PlanError`, with exit code 1, if the target is out of reach.
+    """
     settings = settings_of(args)
     check_output(args.output)
     with working(f"quantising, packing and planning {args.model.name}"):

@@ -24,6 +24,7 @@ TARGET_CYCLES = 300
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "demo", help="the main job on the packaged digits network",
         description="take the packaged digits network from model to verified hardware: inspect, compile, simulate, "
@@ -34,6 +35,18 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Take the packaged network through the whole chain, in three modes, and print what came out.
+
+    Returns
+    -------
+    int
+        0, or 1 where an output or a cycle is not the one expected.
+
+    Raises
+    ------
+    ToolMissing, ToolFailed
+        If Yosys or the C++ compiler is missing or fails.
+    """
     digits = resources.files("dovetail.cli") / "digits"
     with resources.as_file(digits) as folder, tempfile.TemporaryDirectory() as scratch:
         with working("1/5 reading the digits network, and finding its complementary kernels"):

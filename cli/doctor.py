@@ -164,7 +164,7 @@ def _table(findings: Sequence[Finding]) -> Table:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
-    """Add the command's options."""
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "doctor", help="tools found, versions, what each missing one costs",
         description="look for the tools that dovetail uses; exit code 3 where one is missing that the main job needs",

@@ -13,6 +13,7 @@ __all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "inspect", help="layers, densities and how well a model packs",
         description="show what a model is made of and how well it packs",
@@ -23,6 +24,18 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Pack every layer of the model and print what it is made of.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be used; with ``--json`` after printing the problem as an object.
+    """
     try:
         model = read_model(args.model)
     except ModelError as error:

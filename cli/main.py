@@ -35,6 +35,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
+        """Raise `DovetailError` with the message, where argparse would print and exit."""
         raise DovetailError(message)
 
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 done; 1 the work was done and its check failed; 2 the input or the call is wrong; 3 a tool is missing or
-        failed; 130 interrupted. Anything but 0 from an error comes with one line on stderr.
+        failed; 130 interrupted; 141 whoever read stdout went away. Every error comes with one line on stderr.
 
     Raises
     ------

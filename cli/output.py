@@ -12,14 +12,16 @@ from rich.table import Table
 
 __all__ = ["print_json", "print_table", "working"]
 
+WIDE = 160   # characters of a table where there is no terminal
+
 
 def print_json(value: dict[str, Any]) -> None:
-    """Exactly one JSON object."""
+    """Print exactly one JSON object on stdout."""
     print(json.dumps(value, indent=1))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> None:
-    """A table; the first ``left`` columns are text, the others numbers."""
+    """Print a table on stdout; the first ``left`` columns are text, the others numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < left else "right")
@@ -29,8 +31,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     if not console.is_terminal:
         console.width = WIDE        # a file has no edge to wrap at
     console.print(table)
-
-WIDE = 160
 
 
 @contextmanager

@@ -17,6 +17,7 @@ __all__ = ["add_parser", "report", "run"]
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "simulate", help="run the hardware of a build folder and compare every output and cycle",
         description="run the hardware of a build folder and compare every output with the golden model, every cycle "
@@ -35,6 +36,19 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Simulate the build folder on the inputs and print how it compares.
+
+    Returns
+    -------
+    int
+        0, or 1 where an output or, without stalls, the number of cycles is not the one expected.
+
+    Raises
+    ------
+    DovetailError
+        If an option, the build folder or the inputs are wrong, the simulator is missing or fails, or the RTL stops
+        delivering.
+    """
     if args.limit is not None and args.limit < 1:
         raise DovetailError(f"argument --limit: must be at least 1, not {args.limit}")
     if args.stall_seed is not None and args.stall_seed < 0:
@@ -56,7 +70,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def report(build: Build, samples: Samples, verification: Verification, engine: Engine) -> dict:
-    """The JSON object of `dovetail simulate`."""
+    """The JSON object of `dovetail simulate`.
+
+    Parameters
+    ----------
+    build : Build
+    samples : Samples
+        Those that were simulated, and perhaps more after them.
+    verification : Verification
+    engine : Engine
+
+    Returns
+    -------
+    dict
+        ``accuracy`` and ``float_accuracy`` are over the inputs that were simulated; None where these have no labels.
+    """
     count = len(verification.outputs)
     accuracy = float_accuracy = None
     if samples.labels is not None:
@@ -87,6 +115,7 @@ def report(build: Build, samples: Samples, verification: Verification, engine: E
 
 
 def show(found: dict, verification: Verification) -> None:
+    """Print a report for people to read."""
     print_table(
         f"{found['samples']} inputs in {found['engine']}",
         ["layer", "mode", "multipliers", "useful multiplications", "cycles", "utilisation"],

@@ -70,7 +70,7 @@ def emit(component: wiring.Component, *, name: str) -> str:
     Returns
     -------
     str
-        One module, initial memory contents included, without attributes and without a date or version.
+        One module, initial memory contents included, without a date or version; the one attribute is ``ram_style``.
 
     Raises
     ------
@@ -87,8 +87,10 @@ def emit(component: wiring.Component, *, name: str) -> str:
         # Without `opt_expr -fine` there are comparisons that are always true, and without `pmuxtree` there are
         # `parallel_case` comments; tools warn of both.
         passes = "proc; flatten; opt_expr -fine; opt_clean -purge; pmuxtree"
-        run_yosys(f"read_rtlil in.il; {passes}; write_verilog -noattr out.v", folder=path)
+        run_yosys(f"read_rtlil in.il; {passes}; write_verilog out.v", folder=path)
         text = (path / "out.v").read_text()
+    # Of the attributes only what a memory is to be made of matters to anybody else.
+    text = re.sub(r"\(\* (?!ram_style)[^*]*\*\)(\n *| )", "", text)
     # Verilator warns of a register that is both initialised where it is declared and assigned by a process.
     text = re.sub(r"^(  reg .*?)(\S+ ?) = (.*;)$", r"\1\2;\n  initial \2 = \3", text, flags=re.MULTILINE)
     waivers = [f"// {reason}\n/* verilator lint_off {rule} */\n" for rule, reason in LINT_WAIVERS.items()]

@@ -23,7 +23,15 @@ class ModeResult:
 
 
 def plan_in_mode(reference: Plan, mode: Mode) -> Plan:
-    """The network of ``reference`` in another mode, every layer with the lanes and banks it has there."""
+    """The network of ``reference`` in another mode, every layer with the lanes and banks it has there.
+
+    Folds, drain and selection are planned anew, as the mode needs them.
+
+    Raises
+    ------
+    DovetailError
+        If no engine of that shape fits the mode.
+    """
     layers = {layer.name: LayerSettings(lanes=layer.engine.lanes, banks=layer.engine.banks)
               for layer in reference.arch.layers}
     settings = Settings(mode=mode, layers=layers, input_width=reference.arch.input_width,
@@ -39,6 +47,7 @@ def compare_modes(reference: Plan, codes: np.ndarray, *, engine: Engine = Engine
     reference : Plan
         A sparse-sparse plan.
     codes : int (n, L)
+        Input codes.
     engine : Engine
 
     Returns

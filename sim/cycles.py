@@ -53,7 +53,7 @@ class LayerCycles:
     cycles_per_inference : float
     multipliers : int
     useful_multiplications : float
-        Non-zero weights times selected activations (every activation in the dense modes), per inference.
+        Products of a non-zero weight and a selected activation (in the dense modes: every activation), per inference.
     """
 
     name: str
@@ -64,6 +64,7 @@ class LayerCycles:
 
     @property
     def utilisation(self) -> float:
+        """Part of the multipliers' cycles that compute a useful product."""
         return self.useful_multiplications / (self.multipliers * self.cycles_per_inference)
 
 
@@ -98,6 +99,10 @@ def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:
     plan : Plan
     results : sequence of LayerResult
         The golden model's, one a layer, n vectors each.
+
+    Returns
+    -------
+    NetworkCycles
     """
     models = [_LayerModel(planned) for planned in plan.layers]
     slots = [lane_slots(planned.arch.engine, _selected(planned, result), planned.rows)
@@ -118,7 +123,18 @@ def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:
 
 
 def layer_cycles(planned: PlannedLayer, result: LayerResult) -> LayerCycles:
-    """The interval that one layer sustains alone: all vectors pass twice, the second time measured."""
+    """The interval that one layer sustains alone: all vectors pass twice, the second time measured.
+
+    Parameters
+    ----------
+    planned : PlannedLayer
+    result : LayerResult
+        The golden model's of this layer.
+
+    Returns
+    -------
+    LayerCycles
+    """
     model = _LayerModel(planned)
     selected = _selected(planned, result)
     slots = lane_slots(planned.arch.engine, selected, planned.rows)

@@ -24,10 +24,12 @@ class Mismatch:
     Members
     -------
     layer : str
+        Its name, followed by ``(sums)`` or ``(selection)`` where the streams between the units could be watched: in
+        CXXRTL and Amaranth. Elsewhere it is the last layer, whose output is what differs.
     frame, element : int
         Number of the input, and of the output element in the model's order.
     cycle : int
-        Clock cycle in which the element left the layer.
+        Clock cycle in which the element left that unit. The streams are watched in a second run, without stalls.
     expected, got : int
     """
 
@@ -56,10 +58,11 @@ class Verification:
     first_mismatch : Mismatch or None
     predicted : NetworkCycles
     measured : int
-        Cycles of the whole run.
+        Cycles from the first input accepted to the last output delivered, both included.
     measured_per_inference : float
-        Steady interval between results.
+        Steady interval between results, over the second half of the frames; of a single frame, ``measured``.
     layers : tuple of LayerCycles
+        What the cycle model says of each layer alone.
     stalled : bool
         Random stalls were on: then cycles are not comparable.
     cycles_per_second : float
@@ -78,11 +81,24 @@ class Verification:
 
     @property
     def passed(self) -> bool:
+        """Every output is the golden model's and, without stalls, the run took the cycles predicted."""
         return not self.mismatches and (self.stalled or self.measured == self.predicted.total)
 
 
 def frames_to_words(codes: np.ndarray, width: int) -> dict[str, np.ndarray]:
-    """Input beats of frames (n, L): ``width`` codes each, the last one filled up with zeros."""
+    """Input beats of frames.
+
+    Parameters
+    ----------
+    codes : int (n, L)
+    width : int
+        Codes a beat.
+
+    Returns
+    -------
+    dict
+        ``data`` int64 (n * ceil(L / width), width), a frame's last beat filled up with zeros, and ``last``, 1 there.
+    """
     frames, length = codes.shape
     beats = ceil_div(length, width)
     padded = np.zeros((frames, beats * width), np.int64)
@@ -93,7 +109,18 @@ def frames_to_words(codes: np.ndarray, width: int) -> dict[str, np.ndarray]:
 
 
 def words_to_frames(words: dict[str, np.ndarray], length: int) -> np.ndarray:
-    """Results (n, M) of output beats.
+    """Results of output beats: the inverse of `frames_to_words`, on words that say what they keep.
+
+    Parameters
+    ----------
+    words : dict of arrays
+        ``data`` (beats, width), ``last`` and ``keep``, a bit for each element.
+    length : int
+        M.
+
+    Returns
+    -------
+    array (n, M)
 
     Raises
     ------
@@ -141,10 +168,16 @@ class NetworkSimulation:
         vcd : path, optional
             Write waves there.
 
+        Returns
+        -------
+        Verification
+
         Raises
         ------
         SimulationError
             If the RTL stops delivering.
+        ValueError
+            If ``codes`` has another shape, or the RTL marks the ends of its frames wrongly.
         """
         plan = self._plan
         results = golden.run(plan.network, codes)

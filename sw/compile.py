@@ -45,15 +45,20 @@ def compile_model(
     ----------
     path : Path
     calibration : Path or None
-        ``.npz`` with typical inputs.
+        ``.npz`` with typical inputs. None is refused, after the model was read and found good.
     settings : Settings, optional
     weight_bits, activation_bits, requantise
-        See ``quantise``.
+        See `quantise`.
+
+    Returns
+    -------
+    Compiled
 
     Raises
     ------
     DovetailError
-        In one line: what is wrong with the model, the calibration or the settings.
+        In one line: what is wrong with the model, the calibration, the widths or the settings. A `PlanError` if the
+        target is out of reach.
     """
     if not 2 <= weight_bits <= 16:
         raise DovetailError(f"argument --weight-bits: must be 2 to 16, not {weight_bits}")

@@ -55,7 +55,17 @@ class LayerFacts:
 
 
 def inspect_model(model: FloatModel) -> list[LayerFacts]:
-    """Pack every layer on its own and report."""
+    """Pack every layer on its own and report.
+
+    Parameters
+    ----------
+    model : FloatModel
+
+    Returns
+    -------
+    list of LayerFacts
+        In the order of the layers.
+    """
     facts = []
     for layer in model.layers:
         packing = pack(layer.mask)

@@ -43,7 +43,7 @@ _POWERS = tuple(2**exponent for exponent in range(9))
 
 
 class PlanError(DovetailError):
-    """A target that cannot be met."""
+    """A target that cannot be met. Exit code 1."""
 
     exit_code = 1
 
@@ -76,7 +76,16 @@ class PlannedLayer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """A network as it will be built."""
+    """A network as it will be built.
+
+    Members
+    -------
+    network : Network
+    settings : Settings
+        What the plan was made for.
+    arch : NetworkArch
+    layers : tuple of PlannedLayer
+    """
 
     network: Network
     settings: Settings
@@ -85,17 +94,31 @@ class Plan:
 
     @property
     def images(self) -> list[LayerImages]:
+        """Contents of every layer's memories, in order."""
         return [layer.images for layer in self.layers]
 
 
 def plan(network: Network, settings: Settings) -> Plan:
-    """Choose every layer's engine: the fewest multipliers that reach the target; of those the fastest, then the narrowest
-    drain and the fewest lanes.
+    """Choose every layer's engine: the fewest multipliers that reach the target; of those the fastest, then the
+    narrowest drain and the fewest lanes.
+
+    Cycles are estimates here; ``sim.cycles`` has the exact ones. Without a target the planner tries for
+    `DEFAULT_TARGET` and takes the fastest engine where that is out of reach.
+
+    Parameters
+    ----------
+    network : Network
+    settings : Settings
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
     PlanError
-        If a layer cannot reach the target; says what it can reach.
+        If a layer cannot reach the target of the settings, and they do not fix both its lanes and its banks; says what
+        it can reach.
     DovetailError
         If a setting names a layer that does not exist, or settings contradict each other.
     """

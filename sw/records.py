@@ -20,12 +20,22 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: Any, value: Any) -> Any:
-    """The inverse of :func:`to_plain` for a record type made of numbers, strings, enums, tuples and records.
+    """The inverse of `to_plain`, for types made of numbers, strings, enums, records and tuples of one type.
+
+    Parameters
+    ----------
+    kind : type
+        What to make; ``X | None`` takes None too.
+    value : plain JSON value
+
+    Returns
+    -------
+    kind
 
     Raises
     ------
     TypeError, ValueError, KeyError
-        If the value is none of that type.
+        If the value is none of that type; whatever a record itself objects to.
     """
     if get_origin(kind) is UnionType:
         if value is None:
