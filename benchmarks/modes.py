@@ -8,6 +8,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +26,7 @@ DRAIN_WIDTHS = {(1, 1): 1, (1, 4): 2, (1, 16): 8}      # of (lanes, banks)
 SAMPLES = 8
 
 
-def second_layer(models: Path) -> tuple[Network, object]:
+def second_layer(models: Path) -> tuple[Network, np.ndarray]:
     """The layer as a network of its own, and real inputs for it: what the first layer's k-WTA hands on."""
     model = read_model(models / "kws_mlp.onnx")
     calibration = load_samples(models / "kws_mlp_calibration.npz", model.input_shape)

@@ -1,9 +1,12 @@
 """The build folder: everything that leaves the compiler, and the way back in."""
 
 import hashlib
+import io
 import json
 import shutil
 import tempfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,10 @@ __all__ = ["SCHEMA", "Build", "check_output", "read_build", "write_build"]
 
 #: Version of the folder's layout; a reader takes exactly this one.
 SCHEMA = "dovetail-build/1"
+
+#: What reading a folder that somebody edited, or that a disk lost half of, can raise.
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, NotImplementedError,
+           RuntimeError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error)
 
 #: Frames of golden vectors, which the testbench sends.
 GOLDEN_FRAMES = 4
@@ -310,14 +317,15 @@ def read_build(path: Path) -> Build:
         raise DovetailError(f"{path}: made by another version ({schema}, not {SCHEMA}); compile the model again")
     try:
         plan, model = _rebuild(path, manifest)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except _DAMAGE as error:
         raise DovetailError(f"{path}: damaged ({' '.join(str(error).split())}); compile the model again") from error
     return Build(plan=plan, model=model, manifest=manifest)
 
 
 def _rebuild(path: Path, manifest: dict[str, Any]) -> tuple[Plan, FloatModel]:
     arch = from_plain(NetworkArch, manifest["arch"])
-    with np.load(path / "network.npz", allow_pickle=False) as stored:
+    # Read first: numpy does not close what turns out to be no archive.
+    with np.load(io.BytesIO((path / "network.npz").read_bytes()), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     layers, planned, real = [], [], []
     for number, (layer_arch, about) in enumerate(zip(arch.layers, manifest["layers"], strict=True)):

@@ -197,6 +197,16 @@ def test_damaged_build(files, tmp_path, change, message):
         read_build(tmp_path / "build")
 
 
+@pytest.mark.parametrize("change", [
+    lambda octets: octets[:-40], lambda octets: b"", lambda octets: octets[:200] + b"?" + octets[201:]])
+def test_damaged_arrays(files, tmp_path, change):
+    shutil.copytree(files / "build", tmp_path / "build")
+    arrays = tmp_path / "build" / "network.npz"
+    arrays.write_bytes(change(arrays.read_bytes()))
+    with pytest.raises(DovetailError, match="damaged"):
+        read_build(tmp_path / "build")
+
+
 def test_dense_modes(capsys, files, tmp_path):
     """All three modes compute the same outputs."""
     found = {}
