@@ -71,5 +71,8 @@ def compile_model(
     samples = load_samples(calibration, model.input_shape)
     network = quantise(model, samples.x, input_scale=samples.scale, weight_bits=weight_bits,
                        activation_bits=activation_bits, requantise=requantise)
-    return Compiled(model=model, network=network, plan=plan(network, settings or Settings()),
-                    calibration=input_codes(network, samples.x, samples.scale))
+    codes = input_codes(network, samples.x, samples.scale)
+    inputs = [codes, *model.run(samples.x * samples.scale)[:-1]]
+    activity = [(values != 0).mean(axis=0) for values in inputs]
+    return Compiled(model=model, network=network, plan=plan(network, settings or Settings(), activity=activity),
+                    calibration=codes)

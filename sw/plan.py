@@ -1,6 +1,6 @@
 """The planner: engines, lanes, banks, folds and drain widths for a wanted number of cycles per inference."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -98,7 +98,7 @@ class Plan:
         return [layer.images for layer in self.layers]
 
 
-def plan(network: Network, settings: Settings) -> Plan:
+def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray] | None = None) -> Plan:
     """Choose every layer's engine: the fewest multipliers that reach the target; of those the fastest, then the
     narrowest drain and the fewest lanes.
 
@@ -109,6 +109,9 @@ def plan(network: Network, settings: Settings) -> Plan:
     ----------
     network : Network
     settings : Settings
+    activity : sequence of float (L,), optional
+        Per layer, the probability that a position of its input is not zero. Without it every position that can be
+        active counts as often as every other: K of L behind a k-WTA, all elsewhere.
 
     Returns
     -------
@@ -138,8 +141,11 @@ def plan(network: Network, settings: Settings) -> Plan:
         selected = layer.positions
         if mode is Mode.SPARSE_SPARSE and number and network.layers[number - 1].winners:
             selected = network.layers[number - 1].winners or selected
-        search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, selected=selected, settings=settings,
-                         first=not number)
+        active = np.full(layer.positions, selected / layer.positions)
+        if mode is Mode.SPARSE_SPARSE and activity is not None:
+            active = activity[number]
+        search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, selected=selected, active=active,
+                         settings=settings, first=not number)
         try:
             engine, packing, cycles = search.best()
         except ValueError as error:     # from the records and the packer, which check what they are given
@@ -214,6 +220,8 @@ class _Search:
     -------
     selected : int
         Pairs per vector at most.
+    active : float (L,)
+        Probability that a position arrives.
     """
 
     layer: Layer
@@ -221,6 +229,7 @@ class _Search:
     mode: Mode
     mask: np.ndarray
     selected: int
+    active: np.ndarray
     settings: Settings
     first: bool
 
@@ -256,9 +265,9 @@ class _Search:
             whole = _dense_packing(self.layer)
         else:
             # Sets that the packer finds by itself come first, so that a plan given back is the same plan.
-            whole = _packed(self.mask.tobytes(), self.mask.shape, None, None)
+            whole = self._packed(None, None)
             if fixed.set_size is not None and not (whole.complementary and whole.set_size == fixed.set_size):
-                whole = _packed(self.mask.tobytes(), self.mask.shape, None, fixed.set_size)
+                whole = self._packed(None, fixed.set_size)
         if fixed.banks is not None:
             choices = [fixed.banks]
         elif whole.complementary:
@@ -272,7 +281,10 @@ class _Search:
                 yield _folded(whole, banks)
             else:
                 depth = fixed.set_size or min(512, ceil_div(self.layer.kernels, banks))
-                yield _packed(self.mask.tobytes(), self.mask.shape, banks, depth)
+                yield self._packed(banks, depth)
+
+    def _packed(self, banks: int | None, set_size: int | None) -> Packing:
+        return _pack(self.mask.tobytes(), self.mask.shape, self.active.tobytes(), banks, set_size)
 
     def _engines(self, packing: Packing) -> Iterator[EngineArch]:
         layer, fixed = self.layer, self.fixed
@@ -297,12 +309,13 @@ class _Search:
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
         """Cycles per vector that the multipliers need: exact where every position arrives, an average where winners
         fall as they may."""
-        pairs = self.selected / engine.lanes
-        if self.selected < self.layer.positions and engine.lanes > 1:
-            pairs += 0.8 * pairs**0.5
-        rows = np.maximum(packing.rows, 1).mean()
+        rows = np.maximum(packing.rows, 1)
+        slots = float((rows @ self.active).sum()) / engine.lanes
+        if self.mode is Mode.SPARSE_SPARSE and engine.lanes > 1:
+            # A fold lasts as long as its busiest lane.
+            slots += 0.8 * float(rows.mean()) * engine.folds * (float(self.active.sum()) / engine.lanes)**0.5
         arrival = self.layer.positions / engine.lanes if self.first or self.mode is not Mode.SPARSE_SPARSE else 0
-        return max(engine.folds * (pairs * rows + engine.drain_slots), arrival)
+        return max(slots + engine.folds * engine.drain_slots, arrival)
 
     def _behind(self, engine: EngineArch, busy: float) -> float:
         """Cycles per vector of what is behind the multipliers: drain, and k-WTA."""
@@ -316,8 +329,11 @@ class _Search:
 
 
 @lru_cache(maxsize=64)
-def _packed(mask: bytes, shape: tuple[int, int], banks: int | None, set_size: int | None) -> Packing:
-    return pack(np.frombuffer(mask, bool).reshape(shape), banks=banks, set_size=set_size)
+def _pack(
+    mask: bytes, shape: tuple[int, int], activity: bytes, banks: int | None, set_size: int | None,
+) -> Packing:
+    return pack(np.frombuffer(mask, bool).reshape(shape), banks=banks, set_size=set_size,
+                activity=np.frombuffer(activity, np.float64))
 
 
 def _dense_packing(layer: Layer) -> Packing:
