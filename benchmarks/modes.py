@@ -22,7 +22,7 @@ from dovetail.sw.quantise import input_codes, quantise
 from dovetail.sw.reader import read_model
 from dovetail.sw.settings import LayerSettings, Settings
 
-DRAIN_WIDTHS = {(1, 1): 1, (1, 4): 2, (1, 16): 8}      # of (lanes, banks)
+SHAPES = ((1, 1), (1, 4), (1, 16))      # lanes, banks
 SAMPLES = 8
 
 
@@ -47,13 +47,12 @@ def main() -> None:
     for column in ("multipliers", "mode", "cycles", "dense / this", "sparse-dense / this", "utilisation", "mismatches",
                    "predicted = measured"):
         table.add_column(column, justify="left" if column == "mode" else "right")
-    for lanes, banks in DRAIN_WIDTHS:
+    for lanes, banks in SHAPES:
         cycles = {}
         for mode in (Mode.DENSE, Mode.SPARSE_DENSE, Mode.SPARSE_SPARSE):
-            # The planner does not know how few inputs of a first layer are active, so the drain is given.
-            drain_width = None if mode is Mode.DENSE else DRAIN_WIDTHS[lanes, banks]
-            settings = Settings(layers={layer.name: LayerSettings(
-                mode=mode, lanes=lanes, banks=banks, drain_width=drain_width)})
+            # As a first layer it would be planned for the pace of its input, so what is behind the multipliers is given.
+            behind = {} if mode is Mode.DENSE else {"drain_width": max(1, banks // 2), "bins": 8}
+            settings = Settings(layers={layer.name: LayerSettings(mode=mode, lanes=lanes, banks=banks, **behind)})
             shown = NetworkSimulation(plan(network, settings)).verify(codes)
             (alone,) = shown.layers
             cycles[mode] = alone.cycles_per_inference

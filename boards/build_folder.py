@@ -154,8 +154,21 @@ def _fill(folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dic
 
     manifest = _manifest(plan, model, codes, memories)
     (folder / "plan.toml").write_text(_plan_toml(plan))
+    manifest["files"] = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in _files(folder)}
+    manifest["sha256"] = _digest(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return manifest
+
+
+def _files(folder: Path) -> list[str]:
+    """Files that belong to the build: all but the manifest and the plan, which is there to be edited."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                  if path.is_file() and path.name not in ("manifest.json", "plan.toml"))
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _result_words(plan: Plan, outputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -254,8 +267,6 @@ def _manifest(plan: Plan, model: FloatModel, codes: np.ndarray, memories: tuple[
         "layers": layers,
         "predicted_cycles_per_inference": predicted.per_inference,
         "memory_bits": sum(memory.width * memory.depth for memory in memories),
-        "weights_sha256": hashlib.sha256(
-            "\n".join(f"{row:x}" for memory in memories for row in memory.rows).encode()).hexdigest(),
         "interface": {
             "module": "network", "clock": "clk", "reset": "rst (synchronous, active high)",
             "input": {
@@ -315,6 +326,11 @@ def read_build(path: Path) -> Build:
         raise DovetailError(f"{path}: no build folder; make one with dovetail compile MODEL.onnx -o {path}") from error
     if schema != SCHEMA:
         raise DovetailError(f"{path}: made by another version ({schema}, not {SCHEMA}); compile the model again")
+    if manifest.get("sha256") != _digest(manifest):
+        raise DovetailError(f"{path}: damaged (manifest.json was changed); compile the model again")
+    for file, digest in manifest["files"].items():
+        if not (path / file).is_file() or hashlib.sha256((path / file).read_bytes()).hexdigest() != digest:
+            raise DovetailError(f"{path}: damaged ({file} was changed); compile the model again")
     try:
         plan, model = _rebuild(path, manifest)
     except _DAMAGE as error:

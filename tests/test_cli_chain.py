@@ -186,10 +186,11 @@ def test_image_map(files):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda text: text.replace("dovetail-build/1", "dovetail-build/0"), "made by another version"),
-    (lambda text: text.replace('"folds": ', '"folds": 1'), "damaged"),
+    (lambda text: text.replace('"folds": ', '"folds": 1'), "manifest.json was changed"),
     (lambda text: text[:100], "no build folder"),
+    (lambda text: "[]", "no build folder"),
 ])
-def test_damaged_build(files, tmp_path, change, message):
+def test_damaged_manifest(files, tmp_path, change, message):
     shutil.copytree(files / "build", tmp_path / "build")
     manifest = tmp_path / "build" / "manifest.json"
     manifest.write_text(change(manifest.read_text()))
@@ -197,14 +198,23 @@ def test_damaged_build(files, tmp_path, change, message):
         read_build(tmp_path / "build")
 
 
-@pytest.mark.parametrize("change", [
-    lambda octets: octets[:-40], lambda octets: b"", lambda octets: octets[:200] + b"?" + octets[201:]])
-def test_damaged_arrays(files, tmp_path, change):
+@pytest.mark.parametrize("file", ["network.v", "network.npz", "golden.npz", "tb.v", "images/map.json"])
+@pytest.mark.parametrize("change", [lambda octets: octets[:-40], lambda octets: b"", lambda octets: b"?" + octets[1:]])
+def test_damaged_file(files, tmp_path, file, change):
     shutil.copytree(files / "build", tmp_path / "build")
-    arrays = tmp_path / "build" / "network.npz"
-    arrays.write_bytes(change(arrays.read_bytes()))
-    with pytest.raises(DovetailError, match="damaged"):
+    path = tmp_path / "build" / file
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DovetailError, match=rf"damaged \({file} was changed\)"):
         read_build(tmp_path / "build")
+    path.unlink()
+    with pytest.raises(DovetailError, match=rf"damaged \({file} was changed\)"):
+        read_build(tmp_path / "build")
+
+
+def test_plan_is_there_to_be_edited(files, tmp_path):
+    shutil.copytree(files / "build", tmp_path / "build")
+    (tmp_path / "build" / "plan.toml").write_text("target_cycles = 5\n")
+    read_build(tmp_path / "build")
 
 
 def test_dense_modes(capsys, files, tmp_path):
