@@ -50,7 +50,7 @@ def main() -> None:
     for lanes, banks in SHAPES:
         cycles = {}
         for mode in (Mode.DENSE, Mode.SPARSE_DENSE, Mode.SPARSE_SPARSE):
-            # As a first layer it would be planned for the pace of its input, so what is behind the multipliers is given.
+            # As a first layer it would be planned for the pace of its input, so the drain and the k-WTA are given.
             behind = {} if mode is Mode.DENSE else {"drain_width": max(1, banks // 2), "bins": 8}
             settings = Settings(layers={layer.name: LayerSettings(mode=mode, lanes=lanes, banks=banks, **behind)})
             shown = NetworkSimulation(plan(network, settings)).verify(codes)
