@@ -30,7 +30,7 @@ from ..sw.records import from_plain, to_plain
 from ..sw.settings import Settings
 from .self_check import hex_lines, testbench
 
-__all__ = ["SCHEMA", "Build", "check_output", "read_build", "write_build"]
+__all__ = ["SCHEMA", "Build", "check_output", "check_verilog", "read_build", "write_build"]
 
 #: Version of the folder's layout; a reader takes exactly this one.
 SCHEMA = "dovetail-build/1"
@@ -336,6 +336,18 @@ def read_build(path: Path) -> Build:
     except _DAMAGE as error:
         raise DovetailError(f"{path}: damaged ({' '.join(str(error).split())}); compile the model again") from error
     return Build(plan=plan, model=model, manifest=manifest)
+
+
+def check_verilog(path: Path, plan: Plan) -> None:
+    """See that ``network.v`` is the text of the plan's network, which is what simulators of Verilog are given.
+
+    Raises
+    ------
+    DovetailError
+        If it is not: another version of Dovetail or of Yosys wrote it.
+    """
+    if (path / "network.v").read_text() != emit(NetworkTop(plan.arch, plan.images), name="network"):
+        raise DovetailError(f"{path}: network.v was written by other versions of the tools; compile the model again")
 
 
 def _rebuild(path: Path, manifest: dict[str, Any]) -> tuple[Plan, FloatModel]:

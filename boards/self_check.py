@@ -65,13 +65,12 @@ module tb;
       cycle = cycle + 1;
     end
     if (received < OUTPUTS)
-      $display("FAIL: only %0d of %0d words after %0d cycles", received, OUTPUTS, cycle);
-    else if (errors != 0)
-      $display("FAIL: %0d of %0d words differ", errors, OUTPUTS);
-    else if (!stall && last - first + 1 != CYCLES)
-      $display("FAIL: %0d cycles, predicted %0d", last - first + 1, CYCLES);
-    else
-      $display("PASS: %0d words, %0d cycles", OUTPUTS, last - first + 1);
+      $fatal(1, "FAIL: only %0d of %0d words after %0d cycles", received, OUTPUTS, cycle);
+    if (errors != 0)
+      $fatal(1, "FAIL: %0d of %0d words differ", errors, OUTPUTS);
+    if (!stall && last - first + 1 != CYCLES)
+      $fatal(1, "FAIL: %0d cycles, predicted %0d", last - first + 1, CYCLES);
+    $display("PASS: %0d words, %0d cycles", OUTPUTS, last - first + 1);
     $finish;
   end
 endmodule

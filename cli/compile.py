@@ -1,6 +1,7 @@
 """`dovetail compile`: model to build folder."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--calibration", metavar="X.npz", type=Path, help="typical inputs, to choose scales by")
     parser.add_argument("--target-cycles", metavar="N", type=int, help="cycles per inference to reach (default: 1024)")
     parser.add_argument("--device", metavar="NAME", choices=[device.value for device in Device],
-                        help=f"device to plan for: {', '.join(device.value for device in Device)}")
+                        help="device whose kinds of memory to plan for; whether the plan fits is not checked: "
+                             + ", ".join(device.value for device in Device))
     parser.add_argument("--config", metavar="plan.toml", type=Path, help="settings of the network and of single layers")
     parser.add_argument("--mode", choices=[mode.value for mode in Mode],
                         help="sparse-sparse (default), sparse-dense or dense: the same datapath with less skipping")
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         manifest = write_build(args.output, compiled.plan, compiled.model, compiled.calibration)
     if args.json:
         print_json(manifest)
-        return 0
+        return _check_target(settings, manifest)
     rows = []
     for planned, about in zip(compiled.plan.layers, manifest["layers"], strict=True):
         engine, predicted = planned.arch.engine, about["predicted"]
@@ -97,4 +99,14 @@ def run(args: argparse.Namespace) -> int:
                 ["layer", "mode", "lanes x banks", "folds", "set size N", "fill", "cycles", "utilisation"], rows,
                 left=2)
     print(f"written: {args.output}")
-    return 0
+    return _check_target(settings, manifest)
+
+
+def _check_target(settings: Settings, manifest: dict) -> int:
+    """Exit code 1, and a line on stderr, where the plan came out slower than was asked for."""
+    cycles = manifest["predicted_cycles_per_inference"]
+    if settings.target_cycles is None or cycles <= settings.target_cycles:
+        return 0
+    print(f"dovetail: target missed: {cycles:.0f} cycles per inference, not {settings.target_cycles}; "
+          "fix lanes and banks of the slowest layer in --config", file=sys.stderr)
+    return 1

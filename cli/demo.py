@@ -2,6 +2,7 @@
 
 import argparse
 import tempfile
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """
     digits = resources.files("dovetail.cli") / "digits"
     with resources.as_file(digits) as folder, tempfile.TemporaryDirectory() as scratch:
-        with working("1/5 reading the digits network, and finding its complementary kernels"):
+        with working("1/5 reading the digits network and packing its kernels"):
             compiled = compile_model(folder / "digits.onnx", calibration=folder / "digits_calibration.npz",
                                      settings=Settings(target_cycles=TARGET_CYCLES))
             facts = inspect_model(compiled.model)
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         codes = input_codes(compiled.network, samples.x, samples.scale)
         with working(f"3/5 simulating its hardware on all {len(codes)} test images, in three modes"):
             results = compare_modes(build.plan, codes)
-        with working("4/5 comparing every output with the golden model, every cycle with the prediction"):
+        with working("4/5 comparing every output and every cycle"):
             found = [report(build, samples, result.verification, Engine.CXXRTL) for result in results]
         with working("5/5 synthesising it for an ECP5"):
             cells = count_cells(NetworkTop(build.plan.arch, build.plan.images), Family.ECP5)
@@ -71,15 +72,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"passed": passed, "verilog_lines": verilog_lines,
                     "modes": {result.mode.value: one for result, one in zip(results, found, strict=True)},
-                    "speed_up": ratios, "ecp5_cells": {key: getattr(cells, key) for key in cells.__dataclass_fields__}})
+                    "speed_up": ratios, "ecp5_cells": asdict(cells)})
         return 0 if passed else 1
 
     print_table(
         "The network: 8 x 8 pixels in, ten digits out",
-        ["layer", "kernels", "inputs", "weights kept", "outputs kept", "one set packs"],
+        ["layer", "neurons", "inputs", "weights that are not zero", "outputs passed on", "neurons packed into one"],
         [[layer.name, layer.kernels, layer.positions, f"{layer.nonzero:,} of {layer.weights:,}",
-          f"{layer.winners} of {layer.kernels}" if layer.winners else "all", f"{layer.set_size} kernels"]
-         for layer in facts])
+          f"{layer.winners} of {layer.kernels}" if layer.winners else "all", layer.set_size] for layer in facts])
     dense, sparse_dense, sparse = results
     rows = []
     for number, layer in enumerate(sparse.verification.layers):
@@ -87,22 +87,27 @@ def run(args: argparse.Namespace) -> int:
         rows.append([layer.name, layer.multipliers, *(f"{count:,.0f}" for count in cycles),
                      f"{cycles[0] / cycles[2]:.0f}x", f"{layer.utilisation:.0%}"])
     whole = [result.verification.measured_per_inference for result in results]
-    rows.append(["whole network", sum(layer.multipliers for layer in sparse.verification.layers),
+    multipliers = sum(layer.multipliers for layer in sparse.verification.layers)
+    rows.append(["network", multipliers,
                  *(f"{count:,.0f}" for count in whole), f"{whole[0] / whole[2]:.0f}x", ""])
     print_table(
-        "Clock cycles per image, same datapath and same multipliers",
-        ["layer", "multipliers", "dense", "sparse-dense", "sparse-sparse", "speed-up", "multipliers busy"], rows)
+        "Clock cycles per image, on the same multipliers",
+        ["layer", "multipliers", "dense", "sparse-dense", "sparse-sparse", "dense / sparse-sparse", "busy"], rows)
+    print("sparse-dense skips weights that are zero. sparse-sparse also skips inputs that\n"
+          "were not passed on; the first layer reads the image itself, all of it.\n"
+          "busy: cycles in which a multiplier has useful work, sparse-sparse.\n")
     wrong = sum(one["mismatches"] for one in found)
     total = sum(result.verification.outputs.size for result in results)
     measured = sum(result.verification.measured for result in results)
     predicted = sum(result.verification.predicted.total for result in results)
     print_table("The hardware", ["checked", "result"], [
-        ["outputs that differ from the golden model", f"{wrong} of {total:,}"],
+        ["outputs that differ from integer model", f"{wrong} of {total:,}"],
         ["clock cycles, predicted and simulated", f"{predicted:,} and {measured:,}"],
-        ["digits recognised, hardware and float model",
+        ["digits recognised, hardware and float",
          f"{found[2]['accuracy']:.1%} and {found[2]['float_accuracy']:.1%}"],
         ["size on an ECP5 (synthesised)",
-         f"{cells.lut_equivalents:,} LUT4 places, {cells.bram} block RAMs, {cells.dsp} multipliers"],
+         f"{cells.lut_equivalents:,} look-up tables, {cells.bram} block RAMs, {cells.dsp} multipliers "
+         f"({multipliers} for weights)"],
         ["Verilog", f"{verilog_lines:,} lines"],
     ], left=2)
     print("passed: next, try `dovetail compile` on a model of your own" if passed else "FAILED: see the table")

@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print_table(
         f"{model.name}: input {' x '.join(map(str, model.input_shape))}",
-        ["layer", "kernels x positions", "weights", "density", "active after", "set size N", "sets", "rows (least)",
-         "fill"],
-        [[layer.name, f"{layer.kernels} x {layer.positions}", f"{layer.nonzero:,} of {layer.weights:,}",
-          f"{layer.density:.1%}", f"{layer.winners} of {layer.kernels}" if layer.winners else "all",
-          layer.set_size, layer.sets, f"{layer.rows} ({layer.rows_lower_bound})", f"{layer.fill:.2f}"]
+        ["layer", "kernels", "inputs", "weights", "density", "winners", "N", "sets", "rows", "least", "fill"],
+        [[layer.name, layer.kernels, layer.positions, f"{layer.nonzero:,}", f"{layer.density:.1%}",
+          layer.winners or "all", layer.set_size, layer.sets, layer.rows, layer.rows_lower_bound, f"{layer.fill:.2f}"]
          for layer in facts])
+    print("N kernels make a set. A row holds one weight of every set; fill is the share\n"
+          "of these places that holds a weight that is not zero.")
     for layer in facts:
         if not layer.complementary:
             print(f"{layer.name}: the mask is not complementary; some positions take several rows, which costs "

@@ -22,15 +22,20 @@ def print_json(value: dict[str, Any]) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> None:
     """Print a table on stdout; the first ``left`` columns are text, the others numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
+                  padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < left else "right")
+        # Break between words where it must be; never cut a header or a number.
+        table.add_column(column, justify="left" if number < left else "right", overflow="fold",
+                         min_width=max(map(len, column.split())))
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console.width = WIDE        # a file has no edge to wrap at
-    console.print(table)
+    with console.capture() as printed:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """`dovetail simulate`: the RTL of a build folder against the golden model and the cycle model."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 
-from ..boards.build_folder import Build, read_build
+from ..boards.build_folder import Build, check_verilog, read_build
 from ..hw.errors import DovetailError
 from ..sim.simulate import Engine
 from ..sim.verify import NetworkSimulation, Verification
 from ..sw.data import Samples, load_samples
+from ..sw.network import Network
 from ..sw.quantise import input_codes
 from .output import print_json, print_table, working
 
@@ -58,7 +60,10 @@ def run(args: argparse.Namespace) -> int:
     engine = Engine(args.engine)
     with working(f"preparing {engine.value}"):
         simulation = NetworkSimulation(build.plan, engine=engine)
+    if engine in (Engine.ICARUS, Engine.VERILATOR):
+        check_verilog(args.build, build.plan)
     codes = input_codes(build.plan.network, samples.x, samples.scale)[:args.limit]
+    _warn_of_scale(build.plan.network, samples)
     with working(f"simulating {len(codes)} inputs"):
         verification = simulation.verify(codes, stall_seed=args.stall_seed, vcd=args.vcd)
     found = report(build, samples, verification, engine)
@@ -67,6 +72,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(found, verification)
     return 0 if verification.passed else 1
+
+
+def _warn_of_scale(network: Network, samples: Samples) -> None:
+    """Say on stderr where inputs lie far outside what the network was calibrated for: their scale is likely missing."""
+    low, high = network.layers[0].input_range
+    codes = samples.x * (samples.scale / network.input_scale)
+    outside = float(((codes < low - 0.5) | (codes > high + 0.5)).mean())
+    if outside > 0.01:
+        print(f"dovetail: {outside:.0%} of the inputs are beyond the codes' range and were clamped: "
+              "is their scale right?", file=sys.stderr)
 
 
 def report(build: Build, samples: Samples, verification: Verification, engine: Engine) -> dict:
@@ -118,7 +133,7 @@ def show(found: dict, verification: Verification) -> None:
     """Print a report for people to read."""
     print_table(
         f"{found['samples']} inputs in {found['engine']}",
-        ["layer", "mode", "multipliers", "useful multiplications", "cycles", "utilisation"],
+        ["layer", "mode", "multipliers", "useful multiplications", "cycles alone", "utilisation"],
         [[layer["name"], layer["mode"], layer["multipliers"], f"{layer['useful_multiplications']:,.0f}",
           f"{layer['cycles_per_inference']:,.0f}", f"{layer['utilisation']:.1%}"] for layer in found["layers"]], left=2)
     cycles = found["cycles"]
@@ -128,8 +143,8 @@ def show(found: dict, verification: Verification) -> None:
     if found["stalled"]:
         print(f"cycles: {cycles['measured']:,} with random stalls ({cycles['predicted']:,} predicted without)")
     else:
-        print(f"cycles: {cycles['measured']:,} measured, {cycles['predicted']:,} predicted; "
-              f"{cycles['per_inference']:,.1f} per inference")
+        pace = "" if found["samples"] == 1 else f"; {cycles['per_inference']:,.1f} per inference"
+        print(f"cycles: {cycles['measured']:,} measured, {cycles['predicted']:,} predicted{pace}")
     if found["accuracy"] is not None:
         print(f"accuracy: {found['accuracy']:.2%} (the float model: {found['float_accuracy']:.2%})")
     print("passed" if verification.passed else "FAILED")
