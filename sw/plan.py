@@ -37,6 +37,8 @@ LOCAL_KERNELS = 32
 MOST_IDLE = 1.06
 #: Cycles that a vector stays in the store beside arriving, being scanned and leaving.
 STORE_LATENCY = 12
+#: Rows that the load stream can number.
+LOADABLE_ROWS = 1 << 16
 #: Most histogram bins that are scanned in one cycle.
 MOST_BINS = 16
 _POWERS = tuple(2**exponent for exponent in range(9))
@@ -164,6 +166,11 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     width = settings.input_width or lanes
     if lanes % width:
         raise DovetailError(f"settings: input_width must divide the first layer's lanes ({lanes}), not {width}")
+    for layer, engine in zip(network.layers, engines, strict=True):
+        rows = max(engine.lane_rows, engine.folds * engine.lane_positions, engine.beats)
+        if settings.loadable and rows > LOADABLE_ROWS:
+            raise DovetailError(f"settings: layer {layer.name!r} has a memory of {rows} rows, too many for loadable: "
+                                f"at most {LOADABLE_ROWS}; more lanes make it shallower")
     arch = NetworkArch(layers=tuple(arches), input_width=width, loadable=settings.loadable)
     layers = tuple(
         PlannedLayer(layer=layer, mask=mask, packing=packing, arch=layer_arch,

@@ -52,6 +52,14 @@ def test_dense_modes(network, mode):
             assert planned.arch.select.lanes == following.arch.engine.lanes
 
 
+def test_too_deep_to_load(network, monkeypatch):
+    monkeypatch.setattr("dovetail.sw.plan.LOADABLE_ROWS", 50)
+    layers(network)
+    with pytest.raises(DovetailError, match=r"^settings: layer '.*' has a memory of \d+ rows, too many for loadable: "
+                                            r"at most 50; more lanes make it shallower$"):
+        layers(network, loadable=True)
+
+
 def test_relu_alone_is_zero_skipping():
     network = make_network(np.random.default_rng(0), sizes=[9, 8, 5])
     first, second = layers(network)
