@@ -78,14 +78,17 @@ def check_output(path: Path) -> None:
         raise DovetailError(f"{path}: the folder {path.parent} does not exist")
     if path.is_symlink() or path.exists() and not path.is_dir():
         raise DovetailError(f"{path}: exists and is no folder")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir():
         try:
-            schema = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["schema"]
-        except (OSError, ValueError, KeyError, TypeError):
-            schema = None
-        if not isinstance(schema, str) or not schema.startswith("dovetail-build/"):
-            raise DovetailError(
-                f"{path}: exists with other content; name a new folder, or one made by dovetail compile")
+            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+            ours = {"manifest.json", "plan.toml", *manifest["files"]} if manifest["schema"] == SCHEMA else set()
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            ours = set()
+        for file in sorted(path.rglob("*")):
+            name = file.relative_to(path).as_posix()
+            if name not in ours and not (file.is_dir() and not file.is_symlink()):
+                raise DovetailError(
+                    f"{path}: exists with other content ({name}), which would be lost; name a new folder")
 
 
 def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dict[str, Any]:
@@ -122,8 +125,13 @@ def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) ->
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
             path.rename(old / "old")
-            partial.rename(path)
-            shutil.rmtree(old)
+            try:
+                partial.rename(path)
+            except BaseException:
+                (old / "old").rename(path)
+                raise
+            finally:
+                shutil.rmtree(old)
         else:
             partial.rename(path)
     except BaseException:
@@ -153,8 +161,8 @@ def _fill(folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dic
     (folder / "tb_expected.hex").write_text(hex_lines(expected, width_of(out_shape)))
 
     manifest = _manifest(plan, model, codes, memories)
-    (folder / "plan.toml").write_text(_plan_toml(plan))
-    manifest["files"] = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in _files(folder)}
+    (folder / "plan.toml").write_text(_plan_toml(plan), encoding="utf-8")
+    manifest["files"] = {file: _sha256(folder / file) for file in _files(folder)}
     manifest["sha256"] = _digest(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return manifest
@@ -164,6 +172,10 @@ def _files(folder: Path) -> list[str]:
     """Files that belong to the build: all but the manifest and the plan, which is there to be edited."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
                   if path.is_file() and path.name not in ("manifest.json", "plan.toml"))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _digest(manifest: dict[str, Any]) -> str:
@@ -294,7 +306,7 @@ def _plan_toml(plan: Plan) -> str:
     lines += [f"input_width = {plan.arch.input_width}\n", f"loadable = {str(plan.arch.loadable).lower()}\n"]
     for layer in plan.arch.layers:
         engine = layer.engine
-        lines.append(f'\n[layers.{json.dumps(layer.name)}]\nmode = "{layer.mode.value}"\n')
+        lines.append(f'\n[layers.{json.dumps(layer.name, ensure_ascii=False)}]\nmode = "{layer.mode.value}"\n')
         lines += [f"{key} = {getattr(engine, key)}\n"
                   for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
         lines.append(f'accumulator = "{engine.accumulator.value}"\n')
@@ -322,16 +334,17 @@ def read_build(path: Path) -> Build:
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         schema = manifest["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DovetailError(f"{path}: no build folder; make one with dovetail compile MODEL.onnx -o {path}") from error
     if schema != SCHEMA:
         raise DovetailError(f"{path}: made by another version ({schema}, not {SCHEMA}); compile the model again")
     if manifest.get("sha256") != _digest(manifest):
         raise DovetailError(f"{path}: damaged (manifest.json was changed); compile the model again")
-    for file, digest in manifest["files"].items():
-        if not (path / file).is_file() or hashlib.sha256((path / file).read_bytes()).hexdigest() != digest:
-            raise DovetailError(f"{path}: damaged ({file} was changed); compile the model again")
     try:
+        for file, digest in manifest["files"].items():
+            inside = (path / file).resolve().is_relative_to(path.resolve())
+            if not inside or not (path / file).is_file() or _sha256(path / file) != digest:
+                raise DovetailError(f"{path}: damaged ({file} was changed); compile the model again")
         plan, model = _rebuild(path, manifest)
     except _DAMAGE as error:
         raise DovetailError(f"{path}: damaged ({' '.join(str(error).split())}); compile the model again") from error

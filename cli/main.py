@@ -96,6 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The paths a user names are checked where they are used; this is the rest: a full disk, a missing permission.
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), debug=debug)
         return DovetailError.exit_code
+    except Exception as error:
+        # What is left is a mistake of ours, or input made to find one; either way nobody is helped by a traceback.
+        _fail(f"internal error: {type(error).__name__}: {error} (--debug shows where)", debug=debug)
+        return DovetailError.exit_code
     except KeyboardInterrupt:
         _fail("interrupted", debug=debug)
         return INTERRUPTED

@@ -5,6 +5,7 @@ the same design starts at once.
 """
 
 import ctypes
+import errno
 import hashlib
 import importlib.metadata
 import importlib.resources
@@ -33,6 +34,7 @@ __all__ = ["CxxrtlModel"]
 _FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-DNDEBUG", "-w")
 _KEPT = 256  # compiled models in the cache
 _NEVER = 1 << 62
+_WAVES_LOST = 3
 
 
 class _Spec(ctypes.Structure):
@@ -87,6 +89,8 @@ class CxxrtlModel:
         )
         seconds = time.perf_counter() - begin
         try:
+            if library.dovetail_status(run) == _WAVES_LOST:
+                raise OSError(errno.EIO, "waves could not be written", str(job.vcd))
             traces = []
             for k, port in enumerate(self.ports):
                 transfers = library.dovetail_transfers(run, k)

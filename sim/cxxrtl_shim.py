@@ -68,7 +68,7 @@ struct Run {
     Trace traces[PORTS];
     int64_t moved[PORTS] = {};  // words accepted, or delivered
     int64_t cycles = 0;
-    int32_t status = 0;         // 0: all delivered, 1: no transfer for too long, 2: too many cycles
+    int32_t status = 0;         // 0: all delivered, 1: no transfer for too long, 2: too many cycles, 3: waves lost
 };
 
 bool go(Spec &spec) {
@@ -118,8 +118,8 @@ Run *dovetail_run(Spec *specs, int32_t sources, int32_t sinks, const int64_t *re
     int64_t time = 0;
     auto sample = [&] {
         vcd.sample(5 * time++);
-        if (file)
-            std::fwrite(vcd.buffer.data(), 1, vcd.buffer.size(), file);
+        if (file && std::fwrite(vcd.buffer.data(), 1, vcd.buffer.size(), file) != vcd.buffer.size())
+            run->status = 3;
         vcd.buffer.clear();
     };
 #endif
@@ -195,8 +195,8 @@ Run *dovetail_run(Spec *specs, int32_t sources, int32_t sinks, const int64_t *re
             run->status = 2, finished = true;
     }
 #ifdef WAVES
-    if (file)
-        std::fclose(file);
+    if (!file || std::fclose(file))
+        run->status = 3;
 #endif
     (void)vcd_path;
     run->cycles = cycle;

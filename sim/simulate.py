@@ -131,6 +131,8 @@ class Simulation:
         for name, value in {"idle_limit": idle_limit, "max_cycles": max_cycles}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value!r}")
+        if vcd is not None:
+            Path(vcd).open("wb").close()    # before minutes of work, and for the engines that would not say
         resets = tuple(sorted(set(reset_at)))
         if resets and resets[0] < 0:
             raise ValueError(f"reset_at must hold cycles from 0, not {resets[0]!r}")

@@ -1,6 +1,7 @@
 """Input files: ``.npz`` with samples, their scale and perhaps their labels, from anybody."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def load_samples(path: str | Path, input_shape: tuple[int, ...]) -> Samples:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Read every array of the archive, so that a damaged or pickled one is never passed over."""
+    if path.exists() and not path.is_file():
+        raise ModelError("is no file")
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -68,7 +71,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise ModelError(f"cannot be read: {error.strerror or error}") from error
     except zipfile.BadZipFile as error:
         raise ModelError("is not an .npz file, or is damaged") from error
-    except (ValueError, EOFError, KeyError, zlib.error, MemoryError, NotImplementedError, RuntimeError) as error:
+    except (ValueError, EOFError, KeyError, zlib.error, MemoryError, NotImplementedError, RuntimeError, OverflowError,
+            SyntaxError, tokenize.TokenError) as error:
         if "allow_pickle" in str(error):
             raise ModelError("holds pickled objects, which are not loaded; save plain arrays of numbers") from error
         raise ModelError("is not an .npz file, or is damaged") from error
@@ -87,11 +91,17 @@ def _samples(arrays: dict[str, np.ndarray], input_shape: tuple[int, ...]) -> Sam
         raise ModelError(f"'x' must have shape {_shape(input_shape)}, not {x.shape!r}")
     if not len(x):
         raise ModelError("'x' must hold at least one sample")
+    if x.dtype.itemsize > 8:
+        x = np.where(np.abs(x) < np.finfo(np.float64).max, x, np.inf).astype(np.float64)
     if not np.isfinite(x).all():
         raise ModelError("'x' must hold finite numbers only, not NaN or infinity")
     x = x.reshape(len(x), math.prod(input_shape))
-    return Samples(x=x.astype(np.uint8) if x.dtype.kind == "b" else x,
-                   scale=_scale(arrays.get("scale")), labels=_labels(arrays.get("y"), len(x)))
+    scale = _scale(arrays.get("scale"))
+    largest = float(np.abs(x.astype(np.float64)).max(initial=0)) * scale
+    if largest and not 1e-30 < largest < 1e30:
+        raise ModelError(f"'x' times scale must be between 1e-30 and 1e30 in magnitude, not {largest:g}")
+    return Samples(x=x.astype(np.uint8) if x.dtype.kind == "b" else x, scale=scale,
+                   labels=_labels(arrays.get("y"), len(x)))
 
 
 def _shape(input_shape: tuple[int, ...]) -> str:

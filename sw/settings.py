@@ -74,6 +74,12 @@ class Settings:
             raise ValueError(f"target_cycles must be at least 1, not {self.target_cycles!r}")
 
 
+#: Largest values that make sense on any device; what a layer's sizes allow may be less.
+MOST = {"lanes": 1024, "banks": 1024, "columns": 64, "drain_width": 64, "bins": 256}
+
+#: Longest settings file.
+MAX_BYTES = 1 << 20
+
 _ENUMS = {"mode": Mode, "accumulator": AccumulatorKind, "kwta": SelectKind, "device": Device}
 _KWTA = (SelectKind.GLOBAL, SelectKind.LOCAL)
 
@@ -92,6 +98,8 @@ def _value(where: str, key: str, value: object) -> Any:
         return value
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise DovetailError(f"{where}: {key} must be a whole number of at least 1, not {value!r}")
+    if key in MOST and value > MOST[key]:
+        raise DovetailError(f"{where}: {key} must be at most {MOST[key]}, not {value!r}")
     return value
 
 
@@ -111,11 +119,15 @@ def read_settings(path: Path) -> Settings:
     DovetailError
         If it is no TOML, or holds a setting that does not exist or a value that is none.
     """
+    if path.exists() and not path.is_file():
+        raise DovetailError(f"{path}: is no file")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DovetailError(f"{path}: has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DovetailError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:     # not text, not TOML, or made to break a parser
         raise DovetailError(f"{path}: not a TOML file: {error}") from error
     tables = document.pop("layers", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):

@@ -12,7 +12,10 @@ from models import make_mlp
 from dovetail.boards.build_folder import read_build
 from dovetail.cli.main import main
 from dovetail.hw.errors import DovetailError
-from dovetail.sim import verify
+from dovetail.hw.memory_map import memory_map
+from dovetail.sim import golden, verify
+from dovetail.sw.data import load_samples
+from dovetail.sw.quantise import input_codes
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +185,41 @@ def test_image_map(files):
                 value = rows[fold * engine.lane_positions + position] >> field["low"] & (1 << field["bits"]) - 1
                 value -= (value >> field["bits"] - 1) << field["bits"]
                 assert value == (planned.layer.weights[kernel, position] if kernel >= 0 else 0)
+
+
+def test_map_and_interface_are_true(files):
+    """What others wire up by: every field has its place, every memory its number, every result its scale."""
+    build = read_build(files / "build")
+    described = json.loads((files / "build" / "images" / "map.json").read_text())["memories"]
+    memories = memory_map(build.plan.arch, build.plan.images)
+    assert [(one["layer"], one["memory"], one["width"], one["depth"], one["load_number"]) for one in described] == [
+        (memory.layer, memory.name, memory.width, memory.depth, memory.first) for memory in memories]
+    for one in described:
+        places = [place for field in one["fields"] for place in range(field["low"], field["low"] + field["bits"])]
+        assert places == list(range(one["width"]))
+    last = build.plan.layers[-1].layer
+    interface = build.manifest["interface"]
+    assert interface["output"]["scale"] == last.output_scale
+    assert interface["input"]["scale"] == build.plan.network.input_scale
+    for number, memory in enumerate(memories):
+        lines = (files / "build" / "images" / f"{described[number]['file']}.hex").read_text().split()
+        assert [int(line, 16) for line in lines] == list(memory.rows)
+
+
+def test_useful_multiplications_and_accuracy(capsys, files):
+    """Counted a second time: non-zero weights at selected inputs; labels against scores."""
+    build = read_build(files / "build")
+    samples = load_samples(files / "test.npz", build.plan.network.input_shape)
+    results = golden.run(build.plan.network, input_codes(build.plan.network, samples.x, samples.scale))
+    _, found = as_json(capsys, "simulate", files / "build", "--inputs", files / "test.npz", "--engine", "amaranth")
+    for planned, result, layer in zip(build.plan.layers, results, found["layers"], strict=True):
+        selected = result.inputs != 0 if planned.arch.engine.indexed else np.ones_like(result.inputs, bool)
+        useful = sum(int((planned.layer.weights[:, position] != 0).sum()) * int(selected[:, position].sum())
+                     for position in range(planned.layer.positions))
+        assert layer["useful_multiplications"] == useful / len(selected)
+    assert found["accuracy"] == np.mean(results[-1].outputs.argmax(axis=1) == samples.labels)
+    real = build.model.run(samples.x * samples.scale)[-1]
+    assert found["float_accuracy"] == np.mean(real.argmax(axis=1) == samples.labels)
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -1,5 +1,8 @@
 """Bad input: one line on stderr, exit code 2, and nothing written."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -174,3 +177,68 @@ def test_inspect_says_why_as_json(capsys, tmp_path, model):
     printed = capsys.readouterr()
     assert '"supported": false' in printed.out
     assert printed.err.startswith("dovetail: error: ")
+
+
+def test_a_users_file_in_a_build_folder_is_kept(capsys, tmp_path, model, calibration):
+    """A build folder is replaced whole, so it may hold nothing but the build."""
+    assert main(list(map(str, compiling(tmp_path, model, calibration)))) == 0
+    capsys.readouterr()
+    (tmp_path / "build" / "notes.txt").write_text("what I found out")
+    assert "(notes.txt), which would be lost" in refuse(capsys, tmp_path, *compiling(tmp_path, model, calibration))
+    (tmp_path / "build" / "notes.txt").unlink()
+    assert main(list(map(str, compiling(tmp_path, model, calibration)))) == 0
+
+
+def test_failed_replacement_puts_the_old_build_back(capsys, tmp_path, model, calibration, monkeypatch):
+    assert main(list(map(str, compiling(tmp_path, model, calibration)))) == 0
+    before = sorted(tmp_path.rglob("*"))
+    rename, calls = Path.rename, []
+
+    def fails_once(self, target):
+        calls.append(self)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error", str(target))
+        return rename(self, target)
+    monkeypatch.setattr(Path, "rename", fails_once)
+    assert main(list(map(str, compiling(tmp_path, model, calibration)))) == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("engine", ["cxxrtl", "amaranth"])
+def test_waves_that_cannot_be_written(capsys, tmp_path, model, calibration, engine):
+    assert main(list(map(str, compiling(tmp_path, model, calibration)))) == 0
+    capsys.readouterr()
+    line = refuse(capsys, tmp_path, "simulate", tmp_path / "build", "--inputs", calibration, "--limit", 1,
+                  "--engine", engine, "--vcd", tmp_path / "nowhere" / "waves.vcd")
+    assert "waves.vcd" in line
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "target_cycles = " + "1" * 5000, "\0"])
+def test_settings_made_to_break_a_parser(capsys, tmp_path, model, calibration, text):
+    config = tmp_path / "plan.toml"
+    config.write_text(text)
+    assert "not a TOML file" in refuse(capsys, tmp_path, *compiling(tmp_path, model, calibration, "--config", config))
+
+
+@pytest.mark.parametrize("key", ["lanes", "banks", "columns", "drain_width", "bins"])
+def test_settings_out_of_all_proportion(capsys, tmp_path, model, calibration, key):
+    config = tmp_path / "plan.toml"
+    config.write_text(f"[layers.fc0_node]\n{key} = 1073741824")
+    line = refuse(capsys, tmp_path, *compiling(tmp_path, model, calibration, "--config", config))
+    assert f"{key} must be at most" in line
+
+
+def test_neither_file_nor_data(capsys, tmp_path, model, calibration):
+    """A pipe would wait for ever, a device would never end."""
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert "is no file" in refuse(capsys, tmp_path, *compiling(tmp_path, model, tmp_path / "pipe.npz"))
+    line = refuse(capsys, tmp_path, *compiling(tmp_path, model, calibration, "--config", tmp_path / "pipe.npz"))
+    assert "is no file" in line
+
+
+def test_what_nobody_thought_of_is_one_line_too(capsys, tmp_path, model, calibration, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("nobody thought of this")
+    monkeypatch.setattr("dovetail.cli.compile.compile_model", broken)
+    line = refuse(capsys, tmp_path, *compiling(tmp_path, model, calibration))
+    assert line == "internal error: RuntimeError: nobody thought of this (--debug shows where)"

@@ -120,6 +120,6 @@ def test_size_wrong(tmp_path, monkeypatch):
 def test_missing_wrong(tmp_path):
     with pytest.raises(ModelError, match=r"^b\.npz: cannot be read: No such file or directory$"):
         load_samples(tmp_path / "b.npz", SHAPE)
-    with pytest.raises(ModelError, match=r"^d\.npz: cannot be read: Is a directory$"):
+    with pytest.raises(ModelError, match=r"^d\.npz: is no file$"):
         (tmp_path / "d.npz").mkdir()
         load_samples(tmp_path / "d.npz", SHAPE)

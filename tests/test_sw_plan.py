@@ -52,6 +52,16 @@ def test_dense_modes(network, mode):
             assert planned.arch.select.lanes == following.arch.engine.lanes
 
 
+@pytest.mark.parametrize("width", [1, 4])
+def test_drain_is_sized_by_the_pace(width):
+    """Few pairs and many kernels: the drain and the k-WTA would hold the multipliers up, so they are made wider."""
+    network = make_network(np.random.default_rng(1), sizes=[16, 128, 5], sets=[8, None], winners=[9, None])
+    first, _ = layers(network, target_cycles={1: 400, 4: 100}[width])
+    assert first.arch.engine.drain_width >= width and (first.arch.engine.drain_width == 1) == (width == 1)
+    codes = np.random.default_rng(2).integers(0, 256, (6, 16))
+    assert layer_cycles(first, golden.run(network, codes)[0]).cycles_per_inference <= {1: 400, 4: 100}[width]
+
+
 def test_too_deep_to_load(network, monkeypatch):
     monkeypatch.setattr("dovetail.sw.plan.LOADABLE_ROWS", 50)
     layers(network)
