@@ -8,6 +8,7 @@ from pathlib import Path
 from ..boards.build_folder import check_output, write_build
 from ..hw.arch import Mode
 from ..hw.errors import DovetailError
+from ..sim.cycles import cycles_per_inference
 from ..sw.compile import compile_model
 from ..sw.quantise import Requantise
 from ..sw.settings import Device, Settings, read_settings
@@ -81,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
     with working(f"quantising, packing and planning {args.model.name}"):
         compiled = compile_model(
             args.model, calibration=args.calibration, settings=settings, weight_bits=args.weight_bits,
-            activation_bits=args.activation_bits, requantise=Requantise(args.requantise))
+            activation_bits=args.activation_bits, requantise=Requantise(args.requantise),
+            predict=cycles_per_inference)
     with working(f"writing {args.output}"):
         manifest = write_build(args.output, compiled.plan, compiled.model, compiled.calibration)
     if args.json:

@@ -8,10 +8,10 @@ import numpy as np
 from ..hw.arch import ceil_div
 from ..sw.plan import Plan, PlannedLayer
 from .engine_cycles import EngineCycles, lane_slots
-from .golden import LayerResult, requantise
+from .golden import LayerResult, requantise, run
 from .select_cycles import SelectCycles
 
-__all__ = ["LayerCycles", "NetworkCycles", "layer_cycles", "network_cycles"]
+__all__ = ["LayerCycles", "NetworkCycles", "cycles_per_inference", "layer_cycles", "network_cycles"]
 
 #: Registers of ``hw.requantise.Requantise``.
 REQUANTISE_LATENCY = 4
@@ -120,6 +120,11 @@ def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:
         last_output[frame] = last
     total = int(last_output[-1] - first_input[0]) + 1
     return NetworkCycles(total=total, first_input=first_input, last_output=last_output)
+
+
+def cycles_per_inference(plan: Plan, codes: np.ndarray) -> float:
+    """Steady interval between results on input codes (n, L), predicted exactly."""
+    return network_cycles(plan, run(plan.network, codes)).per_inference
 
 
 def layer_cycles(planned: PlannedLayer, result: LayerResult) -> LayerCycles:

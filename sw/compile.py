@@ -1,6 +1,7 @@
 """From a model file to a plan: read, quantise, pack, plan."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,15 @@ import numpy as np
 from ..hw.errors import DovetailError, ModelError
 from .data import load_samples
 from .network import FloatModel, Network
-from .plan import Plan, plan
+from .plan import Plan, PlanError, plan
 from .quantise import Requantise, input_codes, quantise
 from .reader import read_model
 from .settings import Settings
 
 __all__ = ["Compiled", "compile_model"]
+
+#: How often a plan that misses its target is made again.
+REPLANS = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +42,7 @@ class Compiled:
 def compile_model(
     path: Path, *, calibration: Path | None, settings: Settings | None = None, weight_bits: int = 8,
     activation_bits: int = 8, requantise: Requantise = Requantise.MULTIPLIER,
+    predict: Callable[[Plan, np.ndarray], float] | None = None,
 ) -> Compiled:
     """Compile an ONNX file.
 
@@ -49,6 +54,9 @@ def compile_model(
     settings : Settings, optional
     weight_bits, activation_bits, requantise
         See `quantise`.
+    predict : function, optional
+        Exact cycles per inference of a plan on input codes (`dovetail.sim.cycles.cycles_per_inference`). With it, a
+        plan whose estimate was too hopeful for the target is made again for a tighter one.
 
     Returns
     -------
@@ -74,5 +82,28 @@ def compile_model(
     codes = input_codes(network, samples.x, samples.scale)
     inputs = [codes, *model.run(samples.x * samples.scale)[:-1]]
     activity = [(values != 0).mean(axis=0) for values in inputs]
-    return Compiled(model=model, network=network, plan=plan(network, settings or Settings(), activity=activity),
-                    calibration=codes)
+    settings = settings or Settings()
+    chosen = plan(network, settings, activity=activity)
+    if predict is not None:
+        chosen = _reach(chosen, codes, activity, predict)
+    return Compiled(model=model, network=network, plan=chosen, calibration=codes)
+
+
+def _reach(
+    first: Plan, codes: np.ndarray, activity: Sequence[np.ndarray], predict: Callable[[Plan, np.ndarray], float],
+) -> Plan:
+    """Plan again for tighter targets until the exact cycles keep the one that is wanted; else the fastest plan seen."""
+    wanted = first.settings.target_cycles
+    cycles = predict(first, codes)
+    best, aim = (cycles, first), wanted
+    for _ in range(REPLANS):
+        if wanted is None or aim is None or cycles <= wanted:
+            break
+        aim = max(1, min(aim - 1, int(aim * wanted / cycles)))
+        try:
+            again = plan(first.network, replace(first.settings, target_cycles=aim), activity=activity)
+        except PlanError:
+            break
+        cycles = predict(again, codes)
+        best = min(best, (cycles, replace(again, settings=first.settings)), key=lambda tried: tried[0])
+    return best[1]
