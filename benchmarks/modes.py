@@ -22,7 +22,7 @@ from dovetail.sw.quantise import input_codes, quantise
 from dovetail.sw.reader import read_model
 from dovetail.sw.settings import LayerSettings, Settings
 
-SHAPES = ((1, 1), (1, 4), (1, 16))      # lanes, banks
+SHAPES = ((1, 1), (1, 4), (1, 16), (2, 32))      # lanes, banks
 SAMPLES = 8
 
 

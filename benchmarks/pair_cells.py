@@ -18,6 +18,7 @@ CASES = (
     # family, accumulators, N, columns
     (Family.ECP5, AccumulatorKind.LUT_RAM, 16, 2),
     (Family.ECP5, AccumulatorKind.LUT_RAM, 16, 1),
+    (Family.ECP5, AccumulatorKind.LUT_RAM, 16, 4),
     (Family.ECP5, AccumulatorKind.LUT_RAM, 8, 2),
     (Family.ECP5, AccumulatorKind.LUT_RAM, 32, 2),
     (Family.ECP5, AccumulatorKind.BLOCK_RAM, 16, 1),
