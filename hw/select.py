@@ -36,12 +36,12 @@ class Select(wiring.Component):
     Element ``i`` leaves as lane ``i % lanes`` of a beat with address ``i // lanes``; beats leave in the order of their
     addresses. Empty beats are not sent, but the last beat of a vector always is, and nothing follows it.
 
-    One vector arrives while another is emitted; with the k-WTA kinds, the next token also waits until the threshold of
-    the vector before it is found. A word of the store takes ``max(1, beats it is sent as)`` cycles on ``o``, without
-    gaps inside a vector. From a vector's last beat on ``i`` to its first possible beat on ``o`` are 5 (ALL),
-    6 (NONZERO), ``2 * value_bits + 6`` (LOCAL) or ``2**value_bits / bins + 10`` (GLOBAL) cycles, and to the next token,
-    where half of the store is free, ``2 * value_bits + 2`` or ``2**value_bits / bins + 2``.
-    `dovetail.sim.select_cycles` tells every cycle exactly.
+    One vector arrives while another is emitted. LOCAL also holds the next token back until the threshold of the
+    vector before is found; GLOBAL counts one vector while it scans another, and holds it back for the one before
+    that. A word of the store takes ``max(1, beats it is sent as)`` cycles on ``o``, without gaps inside a vector.
+    From a vector's last beat on ``i`` to its first possible beat on ``o`` are 5 (ALL), 6 (NONZERO), ``2 * value_bits
+    + 6`` (LOCAL) or ``2**value_bits / bins + 10`` (GLOBAL) cycles. `dovetail.sim.select_cycles` tells every cycle
+    exactly.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ class Mismatch:
     Members
     -------
     layer : str
-        Its name, followed by ``(sums)`` or ``(selection)`` where the streams between the units could be watched: in
-        CXXRTL and Amaranth. Elsewhere it is the last layer, whose output is what differs.
+        Its name, followed by ``(sums)`` or ``(selection)``: which of the streams between the units differs. The bare
+        name is the last layer's, whose output differs although a second run shows nothing before it.
     frame, element : int
         Number of the input, and of the output element in the model's order.
     cycle : int
@@ -203,8 +203,6 @@ class NetworkSimulation:
 
     def _locate(self, codes: np.ndarray, results: Sequence[golden.LayerResult]) -> Mismatch | None:
         """The first layer whose elements differ, by watching the streams between the layers."""
-        if self._engine not in (Engine.CXXRTL, Engine.AMARANTH):
-            return None
         plan = self._plan
         sums = [f"layer{number}.engine.o" for number in range(len(plan.layers))]
         codes_out = [f"layer{number}.select.o" for number in range(len(plan.layers))]
