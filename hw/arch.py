@@ -4,13 +4,15 @@ The records say *what is built*; the planner in ``sw`` chooses them, the hardwar
 model in ``sim`` reads the same numbers. Terms are those of ``docs/architecture.md``.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
 __all__ = [
-    "AccumulatorKind", "EngineArch", "EngineImages", "LayerArch", "LayerImages", "Mode", "NetworkArch",
-    "RequantiseArch", "SelectArch", "SelectImages", "SelectKind", "bits_for", "ceil_div",
+    "AccumulatorKind", "EngineArch", "EngineImages", "LayerArch", "LayerImages", "Mode", "NetworkArch", "PoolArch",
+    "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind", "StageImages", "ThresholdArch", "WindowArch",
+    "bits_for", "ceil_div",
 ]
 
 
@@ -24,13 +26,34 @@ def bits_for(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-def _check_positive(record: object, *names: str) -> None:
+def _check_whole(record: object, *names: str) -> None:
     for name in names:
         value = getattr(record, name)
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"{name} must be an integer, not {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value!r}")
+
+
+def _check_positive(record: object, *names: str) -> None:
+    _check_whole(record, *names)
+    for name in names:
+        if getattr(record, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(record, name)!r}")
+
+
+def _check_spans(record: object) -> None:
+    """Check ``kernel``, ``strides`` and ``pads`` of a unit that slides windows over an image."""
+    for name, count, least in (("kernel", 2, 1), ("strides", 2, 1), ("pads", 4, 0)):
+        values = getattr(record, name)
+        if not isinstance(values, tuple) or len(values) != count or any(type(value) is not int for value in values):
+            raise TypeError(f"{name} must be a tuple of {count} integers, not {values!r}")
+        if min(values) < least:
+            raise ValueError(f"{name} must be at least {least} each, not {values!r}")
+
+
+def _format(low: int, high: int) -> tuple[int, bool]:
+    """Width, and whether it is signed, of the narrowest code that holds ``low``, ``high``, zero and one."""
+    bits = max(high, 1).bit_length()
+    return (max(bits, (-low - 1).bit_length()) + 1, True) if low < 0 else (bits, False)
 
 
 class Mode(Enum):
@@ -193,19 +216,69 @@ class EngineArch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequantiseArch:
-    """``clamp((sum * m + 2**(shift - 1)) >> shift, 0, 2**code_bits - 1)``; ``multiplier_bits`` of 0 means m = 1."""
+class ScaleArch:
+    """``clamp((x * multiplier + offset) >> shift, low, high)`` for each kernel.
+
+    Members
+    -------
+    multiplier_bits, multiplier_signed : int, bool
+        Shape of a multiplier; 0 bits mean 1 for all kernels.
+    offset_bits : int
+        Width of a kernel's own offset, two's complement; 0 bits mean ``offset`` for all kernels.
+    offset, shift, low, high : int
+    ties_to_even : bool
+        Where the bits that are shifted out are all zero and the quotient is odd, it is one less.
+    """
 
     multiplier_bits: int
+    multiplier_signed: bool = False
+    offset_bits: int = 0
+    offset: int = 0
     shift: int
-    code_bits: int
+    low: int
+    high: int
+    ties_to_even: bool = False
 
     def __post_init__(self) -> None:
-        _check_positive(self, "code_bits")
-        if self.multiplier_bits < 0:
-            raise ValueError(f"multiplier_bits must be at least 0, not {self.multiplier_bits!r}")
-        if self.shift < 0:
-            raise ValueError(f"shift must be at least 0, not {self.shift!r}")
+        _check_whole(self, "multiplier_bits", "offset_bits", "offset", "shift", "low", "high")
+        for name in ("multiplier_bits", "offset_bits", "shift"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)!r}")
+        if self.offset_bits and self.offset:
+            raise ValueError(f"offset must be 0 where kernels have their own, not {self.offset!r}")
+        if self.low > self.high:
+            raise ValueError(f"low must be at most high ({self.high!r}), not {self.low!r}")
+
+    @property
+    def code_format(self) -> tuple[int, bool]:
+        """Width of a code, and whether it is signed."""
+        return _format(self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdArch:
+    """``low + step * (how many of a kernel's thresholds are at most x)``: ``count`` comparators a port.
+
+    A threshold is one bit wider than ``x`` and of the same signedness: one beyond the greatest ``x`` is never reached.
+    """
+
+    count: int
+    low: int
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "count", "step")
+        _check_whole(self, "low")
+
+    @property
+    def high(self) -> int:
+        """The greatest code."""
+        return self.low + self.step * self.count
+
+    @property
+    def code_format(self) -> tuple[int, bool]:
+        """Width of a code, and whether it is signed."""
+        return _format(self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +294,7 @@ class SelectArch:
     beats : int
         Beats per vector that arrive (padding included: some elements of some beats belong to no kernel).
     value_bits, value_signed : int, bool
-        Shape of an element. The k-WTA kinds and zero skipping take unsigned codes.
+        Shape of an element. The k-WTA kinds take unsigned codes.
     kind : SelectKind
         What is selected.
     winners : int
@@ -251,7 +324,7 @@ class SelectArch:
             raise ValueError(f"lanes must divide width ({self.width}) or be a multiple of it, not {self.lanes!r}")
         if self.is_kwta and not 1 <= self.winners <= self.kernels:
             raise ValueError(f"winners must be 1 to {self.kernels}, not {self.winners!r}")
-        if self.kind is not SelectKind.ALL and self.value_signed:
+        if self.is_kwta and self.value_signed:
             raise ValueError(f"value_signed must be False for {self.kind}, not {self.value_signed!r}")
         if self.bins & (self.bins - 1) or self.bins > 1 << self.value_bits:
             raise ValueError(f"bins must be a power of two of at most {1 << self.value_bits}, not {self.bins!r}")
@@ -273,13 +346,18 @@ class SelectArch:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerArch:
-    """One layer: engine, requantisation (None where the sums themselves are the result) and selection."""
+    """One layer: engine, stages of requantisation (none where the sums themselves are the result) and selection."""
 
     name: str
     mode: Mode
     engine: EngineArch
-    requantise: RequantiseArch | None
+    stages: tuple[ScaleArch | ThresholdArch, ...]
     select: SelectArch
+
+    @property
+    def stage_formats(self) -> tuple[tuple[int, bool], ...]:
+        """Width, and whether it is signed, of what each stage takes: sums, then the codes of the stage before."""
+        return ((self.engine.sum_bits, True), *(stage.code_format for stage in self.stages))[:len(self.stages)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,14 +396,13 @@ class EngineImages:
     rows : tuple[tuple[int, ...], ...] | None
         Per lane and per ``fold * lane_positions + a``: first row (low ``bits_for(lane_rows)`` bits) and, above, the
         number of rows (``bits_for(most_rows + 1)`` bits).
-    biases, multipliers : tuple[tuple[int, ...], ...]
-        Per output port and per beat of the vector; biases signed, multipliers unsigned (empty where m = 1).
+    biases : tuple[tuple[int, ...], ...]
+        Per output port and per beat of the vector, signed.
     """
 
     weights: tuple[tuple[int, ...], ...]
     rows: tuple[tuple[int, ...], ...] | None = None
     biases: tuple[tuple[int, ...], ...]
-    multipliers: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,6 +423,276 @@ class SelectImages:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageImages:
+    """Contents of the memories of one stage of requantisation.
+
+    Members
+    -------
+    multipliers, offsets : tuple[tuple[int, ...], ...]
+        Per port and per beat of the vector; empty where all kernels have the same.
+    thresholds : tuple[tuple[tuple[int, ...], ...], ...]
+        Per port and per beat, ascending.
+    """
+
+    multipliers: tuple[tuple[int, ...], ...] = ()
+    offsets: tuple[tuple[int, ...], ...] = ()
+    thresholds: tuple[tuple[tuple[int, ...], ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayerImages:
     engine: EngineImages
+    stages: tuple[StageImages, ...]
     select: SelectImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowArch:
+    """The unit that turns an image's pixels into the windows of a convolution; dilation is 1.
+
+    Tap ``t = y * kernel_width + x`` of a window is in group ``t // lanes`` and on lane ``t % lanes``; channel ``c`` of
+    it is local address ``group * channels + c`` of that lane.
+
+    Members
+    -------
+    channels, height, width : int
+        Of the image. A signal of one dimension takes least memory as an image of width 1.
+    kernel : (int, int)
+        Height and width of a window.
+    strides : (int, int)
+        Rows and columns from one window to the next.
+    pads : (int, int, int, int)
+        Rows and columns of zero codes around the image: top, left, bottom, right.
+    lanes : int
+        P: 1, the kernel's width (a row of taps side by side) or its area (every tap).
+    slots : int
+        K, most pairs of one pixel; all channels where pixels are not ``indexed``.
+    input_lanes : int
+        Elements per beat that arrive.
+    activation_bits, activation_signed : int, bool
+        Shape of a code.
+    indexed : bool
+        A pixel is its selected (channel, value) pairs; otherwise all its channels come, in order, and every element of
+        a window is handed on, padding included.
+    depth : int
+        The buffer holds ``depth`` times the kernel's height in rows. With one, no row of the next window row comes in
+        while the last one that its place is needed for is read; with two, the first windows of an image are complete
+        when the last of the image before are read.
+    block_ram : bool or None
+        Whether pairs are kept in block RAM; None leaves that to synthesis.
+    """
+
+    channels: int
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    lanes: int
+    slots: int
+    input_lanes: int = 1
+    activation_bits: int = 8
+    activation_signed: bool = False
+    indexed: bool = True
+    depth: int = 2
+    block_ram: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "channels", "height", "width", "lanes", "slots", "input_lanes", "activation_bits",
+                        "depth")
+        _check_spans(self)
+        if min(self.output_size) < 1:
+            raise ValueError(f"kernel must fit into the padded image, not {self.kernel!r}")
+        if self.lanes not in (1, self.kernel[1], self.taps):
+            raise ValueError(f"lanes must be 1, {self.kernel[1]} or {self.taps}, not {self.lanes!r}")
+        if self.slots > self.channels or not self.indexed and self.slots != self.channels:
+            bound = f"at most {self.channels}" if self.indexed else f"{self.channels}"
+            raise ValueError(f"slots must be {bound}, not {self.slots!r}")
+
+    @property
+    def taps(self) -> int:
+        """Pixels of one window."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Windows in a column and in a row."""
+        top, left, bottom, right = self.pads
+        return ((self.height + top + bottom - self.kernel[0]) // self.strides[0] + 1,
+                (self.width + left + right - self.kernel[1]) // self.strides[1] + 1)
+
+    @property
+    def bank_grid(self) -> tuple[int, int]:
+        """Rows and columns of taps that are read side by side, each from a bank of its own."""
+        return self.kernel if self.lanes == self.taps else (1, self.lanes)
+
+    @property
+    def groups(self) -> int:
+        """Groups of ``lanes`` taps that are read one after the other."""
+        return self.taps // self.lanes
+
+    @property
+    def lane_positions(self) -> int:
+        """Local addresses of a lane."""
+        return self.groups * self.channels
+
+    @property
+    def input_address_bits(self) -> int:
+        """Bits of the address in an input beat."""
+        return bits_for(ceil_div(self.channels, self.input_lanes))
+
+    @property
+    def address_bits(self) -> int:
+        """Bits of a local address in an output beat."""
+        return bits_for(self.lane_positions)
+
+    @property
+    def rows(self) -> int:
+        """Rows of pixels that the buffer holds."""
+        return self.depth * self.kernel[0]
+
+    @property
+    def bank_pixels(self) -> int:
+        """Pixels that one bank holds."""
+        grid_rows, grid_columns = self.bank_grid
+        return self.rows // grid_rows * ceil_div(self.width, grid_columns)
+
+    def first_row(self, number: int) -> int:
+        """The first row that window row ``number`` or one below it can need; ``height`` if there is none."""
+        return min(max(number * self.strides[0] - self.pads[0], 0), self.height)
+
+    def last_row(self, number: int) -> int:
+        """The row that must be here for window row ``number``; a window waits for its image's first pixel at least."""
+        return min(max(number * self.strides[0] - self.pads[0] + self.kernel[0], 1), self.height) - 1
+
+    def last_column(self, number: int) -> int:
+        """The column that has to be here, in that row, for window ``number`` of a row."""
+        return min(max(number * self.strides[1] - self.pads[1] + self.kernel[1], 1), self.width) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolAxis:
+    """Max-pooling along one axis, as positions come one after the other.
+
+    A pooled element is open from the first of its positions on and leaves with the last one, no two with the same.
+    Where several reach the axis's end, the first leaves there and each other with a further position, behind the end.
+
+    Members
+    -------
+    size, count : int
+        Positions that exist, and pooled elements.
+    kernel, stride : int
+        Positions of one element, and from one element to the next.
+    before : int
+        Positions of padding, fewer than ``kernel``, that the first element begins with.
+    """
+
+    size: int
+    count: int
+    kernel: int
+    stride: int
+    before: int
+
+    @property
+    def is_identity(self) -> bool:
+        """Every position is an element of its own."""
+        return self.kernel == self.stride == 1
+
+    @property
+    def whole(self) -> int:
+        """Elements, existing ones or not, that leave before the last position that exists."""
+        return ceil_div(max(self.size + self.before - self.kernel, 0), self.stride)
+
+    @property
+    def positions(self) -> int:
+        """All positions: those that exist, then those that only let an element go."""
+        return self.size + max(self.count - self.whole - 1, 0)
+
+    def first(self, element: int) -> int:
+        """The first position that exists of an element."""
+        return max(element * self.stride - self.before, 0)
+
+    def last(self, element: int) -> int:
+        """The position with which an element leaves."""
+        if element < self.whole:
+            return element * self.stride - self.before + self.kernel - 1
+        return self.size - 1 + element - self.whole
+
+    @property
+    def together(self) -> int:
+        """Elements that begin with the first position."""
+        return min(self.before // self.stride + 1, self.count)
+
+    @property
+    def kept(self) -> range:
+        """Elements that do not leave with the position they begin with; the very first and the very last one may."""
+        begin, end = (int(self.last(element) == self.first(element)) for element in (0, self.count - 1))
+        return range(0) if self.kernel == 1 else range(begin, self.count - end)
+
+    @property
+    def files(self) -> int:
+        """Most elements that are open from one position to the next; element ``o`` is in file ``o % files``."""
+        firsts, lasts = ([of(element) for element in range(self.count)] for of in (self.first, self.last))
+        return max(bisect_right(firsts, position) - bisect_right(lasts, position) for position in firsts)
+
+    @property
+    def hands_over(self) -> bool:
+        """An element may leave a file with the position with which another one enters it."""
+        files, kept = self.files, self.kept
+        return any(self.last(one) == self.first(other) for one, other in zip(kept, kept[files:], strict=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolArch:
+    """The unit that takes the maximum over neighbouring vectors of an image.
+
+    Members
+    -------
+    height, width : int
+        Vectors in a column and in a row of the image.
+    kernel, strides : (int, int)
+        Rows and columns of one pooled vector, and from one to the next.
+    pads : (int, int, int, int)
+        Rows and columns around the image that never win: top, left, bottom, right; fewer than the kernel's.
+    beats, ports : int
+        Beats of a vector, elements of a beat.
+    value_bits, value_signed : int, bool
+        Shape of an element.
+    """
+
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    beats: int
+    ports: int
+    value_bits: int
+    value_signed: bool = False
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "height", "width", "beats", "ports", "value_bits")
+        _check_spans(self)
+        if any(pad >= span for pad, span in zip(self.pads, self.kernel * 2, strict=True)):
+            raise ValueError(f"pads must be less than the kernel {self.kernel!r}, not {self.pads!r}")
+        if min(self.output_size) < 1:
+            raise ValueError(f"kernel must fit into the padded image, not {self.kernel!r}")
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Pooled vectors in a column and in a row."""
+        return self.vertical.count, self.horizontal.count
+
+    @property
+    def vertical(self) -> PoolAxis:
+        return self._axis(0, self.height)
+
+    @property
+    def horizontal(self) -> PoolAxis:
+        return self._axis(1, self.width)
+
+    def _axis(self, number: int, size: int) -> PoolAxis:
+        kernel, stride, before, after = (self.kernel[number], self.strides[number], self.pads[number],
+                                         self.pads[number + 2])
+        return PoolAxis(size=size, count=(size + before + after - kernel) // stride + 1, kernel=kernel, stride=stride,
+                        before=before)

@@ -4,11 +4,11 @@ from amaranth.hdl import Shape, ShapeLike, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .arch import EngineArch, SelectArch, bits_for
+from .arch import EngineArch, SelectArch, WindowArch, bits_for
 
 __all__ = [
     "Token", "activation_shape", "arrival_layout", "beat_layout", "frame_layout", "item_layout", "load_layout",
-    "threshold_layout", "vector_layout",
+    "place_layout", "tap_layout", "threshold_layout", "vector_layout", "window_layout",
 ]
 
 #: A token per frame that its giver can take whole. ``valid`` and ``ready`` as in a stream, without a payload.
@@ -70,3 +70,42 @@ def frame_layout(*, width: int, value: ShapeLike, keep: bool) -> data.StructLayo
 
 #: One write into one loadable memory: 32 bits (or fewer) of row ``row`` of memory number ``memory``.
 load_layout = data.StructLayout({"memory": unsigned(16), "row": unsigned(16), "data": unsigned(32)})
+
+
+def window_layout(*, lanes: int, address_bits: int, value: ShapeLike) -> data.StructLayout:
+    """Elements of a window on their way to an engine's lanes, each lane with an address of its own.
+
+    Lane ``p`` takes the pair (local address ``addresses[p]``, ``values[p]``) where ``mask[p]`` is set. ``last`` ends
+    the window; any beat may carry no pair.
+    """
+    return data.StructLayout({
+        "addresses": data.ArrayLayout(unsigned(address_bits), lanes), "values": data.ArrayLayout(value, lanes),
+        "mask": unsigned(lanes), "last": unsigned(1),
+    })
+
+
+def place_layout(arch: WindowArch) -> data.StructLayout:
+    """Where the pixels of one group of taps are: one pixel in each bank.
+
+    Bank (y, x) reads address ``pixels[below_y[y]][below_x[x]]``.
+    """
+    rows, columns = arch.bank_grid
+    return data.StructLayout({
+        "pixels": data.ArrayLayout(data.ArrayLayout(unsigned(bits_for(arch.bank_pixels)), 2), 2),
+        "below_y": unsigned(rows), "below_x": unsigned(columns),
+    })
+
+
+def tap_layout(arch: WindowArch) -> data.StructLayout:
+    """A group of taps that is to be read.
+
+    ``turn_y`` and ``turn_x`` are row and column of the bank that holds the first tap; ``inside`` marks the banks whose
+    tap is within the image (bit ``y * columns + x``); ``base`` is the group's first local address. ``last`` ends a
+    window; ``release`` rows of the buffer are not needed once the group is read.
+    """
+    rows, columns = arch.bank_grid
+    return data.StructLayout({
+        "place": place_layout(arch), "turn_y": unsigned(bits_for(rows)), "turn_x": unsigned(bits_for(columns)),
+        "inside": unsigned(arch.lanes), "base": unsigned(arch.address_bits), "last": unsigned(1),
+        "release": unsigned(bits_for(arch.height + 1)),
+    })

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import engine, select
+from . import engine, requantise, select
 from .arch import LayerArch, LayerImages, NetworkArch, bits_for, ceil_div
 
-__all__ = ["MappedMemory", "load_words", "memory_map"]
+__all__ = ["MappedMemory", "load_words", "memory_map", "stage_prefix"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,17 @@ class MappedMemory:
         return ceil_div(self.width, 32)
 
 
+def stage_prefix(number: int) -> str:
+    """What the names of a layer's memories begin with that belong to its requantisation's stage ``number``."""
+    return f"stage{number}_"
+
+
 def _layer_memories(layer: LayerArch, images: LayerImages) -> list[tuple[str, int, int, tuple[int, ...]]]:
     found = engine.memories(layer.engine, images.engine)
-    if layer.requantise is not None and layer.requantise.multiplier_bits:
-        found += [(f"multipliers{port}", layer.requantise.multiplier_bits, layer.engine.beats, rows)
-                  for port, rows in enumerate(images.engine.multipliers)]
+    for number, (stage, contents, value) in enumerate(zip(layer.stages, images.stages, layer.stage_formats,
+                                                          strict=True)):
+        found += [(stage_prefix(number) + name, width, depth, rows) for name, width, depth, rows in requantise.memories(
+            stage, contents, width=layer.engine.drain_width, value=value, beats=layer.engine.beats)]
     rank_bits = bits_for(layer.select.width)
     ranks = tuple(sum(port << place * rank_bits for place, port in enumerate(word)) for word in images.select.ranks)
     contents = {f"order{port}": rows for port, rows in enumerate(images.select.order)} | {"ranks": ranks}

@@ -10,7 +10,7 @@ from .arch import LayerArch, LayerImages, NetworkArch
 from .engine import Engine
 from .frames import InputFrames, OutputFrames
 from .layouts import activation_shape, frame_layout, load_layout
-from .memory_map import memory_map
+from .memory_map import memory_map, stage_prefix
 from .requantise import Requantise
 from .select import Select
 
@@ -24,7 +24,7 @@ def result_shape(arch: NetworkArch) -> Shape:
 
 
 class LayerUnit(wiring.Component):
-    """Engine, requantisation and selection of one layer.
+    """Engine, stages of requantisation and selection of one layer.
 
     Members
     -------
@@ -40,11 +40,14 @@ class LayerUnit(wiring.Component):
     def __init__(self, arch: LayerArch, images: LayerImages, *, load_ids: Mapping[str, int] | None = None):
         self._loadable = load_ids is not None
         self.engine = Engine(arch.engine, images.engine, load_ids=load_ids)
-        self.requantise = None
-        if arch.requantise is not None:
-            self.requantise = Requantise(
-                arch.requantise, width=arch.engine.drain_width, sum_bits=arch.engine.sum_bits, beats=arch.engine.beats,
-                multipliers=images.engine.multipliers, load_ids=load_ids)
+        self.stages = []
+        for number, stage in enumerate(zip(arch.stages, images.stages, arch.stage_formats, strict=True)):
+            prefix = stage_prefix(number)
+            ids = load_ids and {name.removeprefix(prefix): first for name, first in load_ids.items()
+                                if name.startswith(prefix)}
+            self.stages.append(Requantise(
+                stage[0], stage[1], value=stage[2], width=arch.engine.drain_width, beats=arch.engine.beats,
+                load_ids=ids))
         self.select = Select(arch.select, images.select, load_ids)
         members = {"i": In(self.engine.i.signature.flip()), "o": Out(self.select.o.signature)}
         if load_ids is not None:
@@ -57,17 +60,15 @@ class LayerUnit(wiring.Component):
         connect(m, flipped(self.i), engine.i)
         connect(m, flipped(self.o), select.o)
         connect(m, engine=engine.credit, select=select.credit)
-        units = [engine, select]
-        if self.requantise is None:
-            connect(m, engine=engine.o, select=select.i)
-        else:
-            m.submodules.requantise = requantise = self.requantise
-            connect(m, engine=engine.o, requantise=requantise.i)
-            connect(m, requantise=requantise.o, select=select.i)
-            units.append(requantise)
+        upstream = engine.o
+        for number, stage in enumerate(self.stages):
+            m.submodules[f"stage{number}"] = stage
+            connect(m, upstream, stage.i)
+            upstream = stage.o
+        connect(m, upstream, select.i)
         if self._loadable:
             m.d.comb += self.load.ready.eq(1)
-            for unit in units:
+            for unit in (engine, *self.stages, select):
                 m.d.comb += [unit.load.payload.eq(self.load.payload), unit.load.valid.eq(self.load.valid)]
         return m
 

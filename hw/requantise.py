@@ -1,30 +1,97 @@
-"""Sums to codes: multiply, round, shift, clamp."""
+"""Requantisation: sums, or the codes of the stage before, become codes."""
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Shape, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .arch import RequantiseArch
+from .arch import ScaleArch, StageImages, ThresholdArch
 from .layouts import load_layout, vector_layout
 from .rom import Rom
+from .scale import scale
+from .thresholds import count_reached
 
-__all__ = ["Requantise"]
+__all__ = ["Requantise", "memories"]
 
 
-class Requantise(wiring.Component):
-    """``clamp((sum * m + 2**(shift - 1)) >> shift, 0, 2**code_bits - 1)`` on every port of a vector stream.
-
-    ``m`` is read from one memory per port, a word per beat; with ``multiplier_bits`` of 0 it is 1 and costs nothing. A
-    shift of 0 has no rounding term. Latency is ``latency`` cycles, throughput one beat a cycle, no back-pressure.
+def memories(
+    arch: ScaleArch | ThresholdArch, images: StageImages, *, width: int, value: tuple[int, bool], beats: int,
+) -> list[tuple[str, int, int, tuple[int, ...]]]:
+    """Name, width, depth and contents of a stage's memories, in the order of their numbers on the load stream.
 
     Parameters
     ----------
-    width, sum_bits, beats : int
-        Ports, width of a sum, beats per vector.
-    multipliers : Sequence[Sequence[int]]
-        Per port and beat; empty without multipliers.
+    arch, images, width, value, beats
+        As for `Requantise`.
+
+    Raises
+    ------
+    ValueError
+        If the images do not fit the architecture.
+    """
+    bits, is_signed = value
+    found = []
+
+    def add(name: str, held: Sequence[Sequence[Sequence[int]]], places: int, shape: Shape) -> None:
+        ports = width if shape.width else 0
+        if len(held) != ports:
+            raise ValueError(f"{name} must be given for {ports} ports, not for {len(held)}")
+        low, high = (-(1 << shape.width - 1), 1 << shape.width - 1) if shape.signed else (0, 1 << shape.width)
+        for port, rows in enumerate(held):
+            if any(len(row) != places or not low <= min(row) <= max(row) < high for row in rows):
+                raise ValueError(f"{name} must hold {places} of {shape!r} a beat, not {rows!r}")
+            words = tuple(sum((entry & (1 << shape.width) - 1) << place * shape.width
+                              for place, entry in enumerate(row)) for row in rows)
+            found.append((f"{name}{port}", places * shape.width, beats, words))
+
+    if isinstance(arch, ThresholdArch):
+        add("thresholds", images.thresholds, arch.count, Shape(bits + 1, is_signed))
+    else:
+        for name, held, shape in (
+                ("multipliers", images.multipliers, Shape(arch.multiplier_bits, arch.multiplier_signed)),
+                ("offsets", images.offsets, Shape(arch.offset_bits, bool(arch.offset_bits)))):
+            add(name, [[[entry] for entry in port] for port in held], 1, shape)
+    return found
+
+
+class Requantise(wiring.Component):
+    """One stage of requantisation on every port of a vector stream: `scale`, or `count_reached`.
+
+    The parameters of a kernel are read from one memory per port, a word per beat; what is the same for all kernels
+    costs none. Latency is ``latency`` cycles whatever the stage, throughput one beat a cycle, no back-pressure.
+
+    ======  ==============================================================================
+    cycle   what is registered
+    ======  ==============================================================================
+    1       the value; the memories read
+    2       the value again, and what the memories hold
+    3       product, or comparisons
+    4       code
+    ======  ==============================================================================
+
+    Parameters
+    ----------
+    arch : ScaleArch or ThresholdArch
+    images : StageImages
+    width : int
+        Ports.
+    value : (int, bool)
+        Width of what arrives, and whether it is signed.
+    beats : int
+        Beats per vector.
+    load_ids : Mapping[str, int] | None
+        Number of each memory of `memories` on the load stream; None for memories that cannot be written.
+
+    Members
+    -------
+    i, o : In, Out(stream.Signature(vector_layout(...)))
+    load : In(stream.Signature(load_layout)), only with ``load_ids``; always ready
+
+    Raises
+    ------
+    ValueError
+        If the images do not fit the architecture.
     """
 
     latency = 4
@@ -33,20 +100,16 @@ class Requantise(wiring.Component):
     o: stream.Interface
     load: stream.Interface
 
-    def __init__(self, arch: RequantiseArch, *, width: int, sum_bits: int, beats: int,
-                 multipliers: Sequence[Sequence[int]], load_ids: Mapping[str, int] | None = None):
-        if bool(multipliers) != bool(arch.multiplier_bits):
-            raise ValueError(
-                f"multipliers must be given where multiplier_bits is not 0, and only there, not {multipliers!r}")
-        self._arch, self._width, self._sum_bits, self._beats = arch, width, sum_bits, beats
+    def __init__(self, arch: ScaleArch | ThresholdArch, images: StageImages, *, width: int, value: tuple[int, bool],
+                 beats: int, load_ids: Mapping[str, int] | None = None):
+        self._arch, self._width, self._value, self._beats = arch, width, Shape(*value), beats
         ids = {} if load_ids is None else load_ids
-        self._roms = [
-            Rom(width=arch.multiplier_bits, depth=beats, init=port, load_id=ids.get(f"multipliers{number}"))
-            for number, port in enumerate(multipliers)
-        ]
+        self._roms = {name: Rom(width=bits, depth=depth, init=rows, load_id=ids.get(name))
+                      for name, bits, depth, rows in memories(
+                          arch, images, width=width, value=value, beats=beats)}
         members = {
-            "i": In(stream.Signature(vector_layout(width=width, value=signed(sum_bits)))),
-            "o": Out(stream.Signature(vector_layout(width=width, value=unsigned(arch.code_bits)))),
+            "i": In(stream.Signature(vector_layout(width=width, value=self._value))),
+            "o": Out(stream.Signature(vector_layout(width=width, value=Shape(*arch.code_format)))),
         }
         if load_ids is not None:
             members["load"] = In(stream.Signature(load_layout))
@@ -54,7 +117,6 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        arch = self._arch
         position = Signal(range(self._beats))
         with m.If(self.i.valid):
             m.d.sync += position.eq(position + 1)
@@ -67,26 +129,32 @@ class Requantise(wiring.Component):
             valid, last = valid_next, last_next
         m.d.comb += [self.i.ready.eq(1), self.o.valid.eq(valid), self.o.p.last.eq(last)]
 
-        for port in range(self._width):
-            fetched, ready = (Signal(signed(self._sum_bits), name=f"{name}{port}", reset_less=True)
-                              for name in ("sum_fetched", "sum_ready"))
-            m.d.sync += [fetched.eq(self.i.p.values[port]), ready.eq(fetched)]
-            scaled = Signal(signed(self._sum_bits + arch.multiplier_bits + 1), name=f"scaled{port}", reset_less=True)
-            if self._roms:
-                m.submodules[f"multiplier{port}"] = rom = self._roms[port]
-                if "load" in self.signature.members:
-                    m.d.comb += [rom.load.payload.eq(self.load.payload), rom.load.valid.eq(self.load.valid)]
-                multiplier = Signal(arch.multiplier_bits, name=f"multiplier_ready{port}", reset_less=True)
-                m.d.comb += [rom.address.eq(position), rom.en.eq(1)]
-                m.d.sync += [multiplier.eq(rom.data), scaled.eq(ready * multiplier)]
-            else:
-                m.d.sync += scaled.eq(ready)
-            # (x + 2**(s - 1)) >> s is ((x >> (s - 1)) + 1) >> 1: the bits that are shifted out need no adder.
-            rounded = (scaled >> arch.shift - 1) + 1 >> 1 if arch.shift else scaled
-            code = Signal(arch.code_bits, name=f"code{port}", reset_less=True)
-            above = rounded[arch.code_bits:]        # sign and overflow, without a comparison
-            m.d.sync += code.eq(Mux(rounded[-1], 0, Mux(above.any(), ~0, rounded[:arch.code_bits])))
-            m.d.comb += self.o.p.values[port].eq(code)
+        for name, rom in self._roms.items():
+            m.submodules[name] = rom
+            m.d.comb += [rom.address.eq(position), rom.en.eq(1)]
+            if "load" in self.signature.members:
+                m.d.comb += [rom.load.payload.eq(self.load.payload), rom.load.valid.eq(self.load.valid)]
         if "load" in self.signature.members:
             m.d.comb += self.load.ready.eq(1)
+        for port in range(self._width):
+            fetched, ready = (Signal(self._value, name=f"{name}{port}", reset_less=True)
+                              for name in ("value_fetched", "value_ready"))
+            code = Signal(Shape(*self._arch.code_format), name=f"code{port}", reset_less=True)
+            m.d.sync += [fetched.eq(self.i.p.values[port]), ready.eq(fetched), code.eq(self._code(m, ready, port))]
+            m.d.comb += self.o.p.values[port].eq(code)
         return m
+
+    def _code(self, m: Module, value: Value, port: int) -> Value:
+        """The code of a port's ``value``, through one register and what is in front of the next one."""
+        arch = self._arch
+
+        parameters = {}
+        for name in ("multipliers", "offsets", "thresholds"):
+            if f"{name}{port}" in self._roms:
+                rom = self._roms[f"{name}{port}"]
+                parameters[name] = Signal(len(rom.data), name=f"{name}_ready{port}", reset_less=True)
+                m.d.sync += parameters[name].eq(rom.data)
+        if isinstance(arch, ThresholdArch):
+            return count_reached(m, arch, value, parameters["thresholds"], name=f"reached{port}")
+        return scale(m, arch, value, multiplier=parameters.get("multipliers"), offset=parameters.get("offsets"),
+                     name=f"scaled{port}")

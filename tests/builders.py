@@ -11,9 +11,10 @@ from amaranth.sim import Simulator
 from dovetail.hw.arch import EngineArch, EngineImages, bits_for, ceil_div
 from dovetail.hw.engine import Engine
 from dovetail.sim.engine_cycles import EngineCycles, lane_slots
-from dovetail.sw.network import Layer, Network
+from dovetail.sw.network import Layer, Network, Scale, Stage, Thresholds
 
-__all__ = ["EngineCase", "EngineLog", "check_cycles", "make_engine", "make_network", "make_vectors", "run_engine"]
+__all__ = ["STAGES", "EngineCase", "EngineLog", "check_cycles", "make_engine", "make_network", "make_stage",
+           "make_vectors", "run_engine"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -233,19 +234,49 @@ def check_cycles(case: EngineCase, vectors: np.ndarray, log: EngineLog) -> None:
     assert (first, taken, done) == (log.first, log.taken, log.done)
 
 
+def make_stage(rng: np.random.Generator, *, kernels: int, least: int, most: int, codes: tuple[int, int],
+               kind: str) -> Stage:
+    """A random stage of requantisation that spreads ``least .. most`` over codes, one of `STAGES`."""
+    low, high = codes
+    if kind in ("thresholds", "steps of two", "sign"):
+        step = 1 if kind == "thresholds" else 2
+        count = 1 if kind == "sign" else (high - low) // step
+        values = np.sort(rng.integers(least, most + 2, (kernels, count)), axis=1)
+        values[0], values[-1] = least - 3, most + 1         # always, and never
+        return Thresholds(values=values, low=-1 if kind == "sign" else low, step=step)
+    if kind == "shift":
+        shift = max(0, int(np.log2((most - least + 1) / (high - low + 1))))
+        return Scale(multiplier=None, offset=1 << shift >> 1, shift=shift, low=low, high=high)
+    multiplier = rng.integers(1 << 6, 1 << 8, kernels)
+    shift = max(0, int(np.log2((most - least + 1) / (high - low + 1)))) + 7
+    offset: np.ndarray | int = 1 << shift >> 1
+    if kind in ("offsets", "falling"):
+        offset = rng.integers(-(1 << shift + 1), 1 << shift + 1, kernels)
+    if kind == "falling":
+        multiplier = np.where(rng.random(kernels) < 0.5, -multiplier, multiplier)
+        multiplier[0] = -abs(multiplier[0])
+    return Scale(multiplier=multiplier, offset=offset, shift=shift, low=low, high=high, ties_to_even=kind == "ties")
+
+
+#: Kinds of stages, for `make_network`.
+STAGES = ("shift", "multiplier", "ties", "offsets", "falling", "thresholds", "steps of two", "sign")
+
+
 def make_network(rng: np.random.Generator, *, sizes: Sequence[int], winners: Sequence[int | None] | None = None,
                  sets: Sequence[int | None] | None = None, density: float = 0.5, weight_bits: int = 8,
-                 bits: int = 8, input_bits: int = 8, input_signed: bool = False, multiplier: bool = True,
-                 codes_out: bool = False, name: str = "net") -> Network:
+                 bits: int = 8, codes: tuple[int, int] | None = None, input_bits: int = 8, input_signed: bool = False,
+                 stages: Sequence[str] = ("multiplier",), codes_out: bool = False, name: str = "net") -> Network:
     """A random integer network.
 
     ``sets`` gives a layer the set size of its complementary masks; None is a mask of ``density`` without any order.
+    Hidden layers are requantised by ``stages``, one after the other, to ``codes`` (all of ``bits`` where None).
     """
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
     winners = winners or [None] * len(shapes)
     sets = sets or [None] * len(shapes)
-    layers = []
-    code_bits, signed = input_bits, input_signed
+    codes = codes or (0, (1 << bits) - 1)
+    taken = (-(1 << input_bits - 1), (1 << input_bits - 1) - 1) if input_signed else (0, (1 << input_bits) - 1)
+    first, layers = taken, []
     for number, ((kernels, positions), set_size) in enumerate(zip(shapes, sets, strict=True)):
         if set_size is None:
             mask = rng.random((kernels, positions)) < density
@@ -256,17 +287,18 @@ def make_network(rng: np.random.Generator, *, sizes: Sequence[int], winners: Seq
                 mask[members[rng.integers(0, len(members), positions)], np.arange(positions)] = True
         limit = (1 << weight_bits - 1) - 1
         weights = np.where(mask, rng.integers(-limit, limit + 1, mask.shape), 0)
-        scale = limit << code_bits - 1
+        scale = limit * (max(-taken[0], taken[1]) + 1) // 2
         layer = Layer(
             name=f"fc{number}", weights=weights, mask=mask, weight_bits=weight_bits,
-            bias=rng.integers(-scale, scale + 1, kernels), input_bits=code_bits, input_signed=signed, multiplier=None,
-            shift=0, output_bits=None, winners=None, output_scale=1.0)
+            bias=rng.integers(-scale, scale + 1, kernels), input_range=taken, output_scale=1.0)
         if codes_out or number < len(shapes) - 1:
-            factors = rng.integers(1 << 6, 1 << 8, kernels) if multiplier else None
-            spread = max(1.0, float(np.sqrt(mask.sum(axis=1).mean()))) * scale / 2 * (1 << 7 if multiplier else 1)
-            layer = replace(layer, multiplier=factors, shift=max(0, int(np.log2(spread)) - bits + 1), output_bits=bits,
-                            winners=winners[number])
+            spread = int(max(1.0, float(np.sqrt(mask.sum(axis=1).mean()))) * scale)
+            least, most, made = -spread, spread, []
+            for kind in stages:
+                made.append(make_stage(rng, kernels=kernels, least=least, most=most, codes=codes, kind=kind))
+                least, most = made[-1].low, made[-1].high
+            layer = replace(layer, stages=tuple(made), winners=winners[number])
         layers.append(layer)
-        code_bits, signed = bits, False
-    return Network(name=name, input_shape=(sizes[0],), input_bits=input_bits, input_signed=input_signed,
-                   input_scale=1.0, layers=tuple(layers), sha256="0" * 64)
+        taken = layer.output_range
+    return Network(name=name, input_shape=(sizes[0],), input_range=first, input_scale=1.0, layers=tuple(layers),
+                   sha256="0" * 64)

@@ -1,15 +1,17 @@
 """Small ONNX files and integer evaluation for tests."""
 
+import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from dovetail.sw.network import Network
+from dovetail.sw.network import Network, Stage, Thresholds
 
-__all__ = ["evaluate", "make_mlp", "node", "save_model"]
+__all__ = ["evaluate", "make_mlp", "node", "requantised", "save_model"]
 
 
 def node(op: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: object) -> NodeProto:
@@ -96,24 +98,35 @@ def make_mlp(
 def evaluate(network: Network, codes: np.ndarray) -> list[np.ndarray]:
     """Compute every layer's output from input codes in Python's own way, one vector and one integer at a time.
 
-    Slow on purpose: it shares no line with the golden model.
+    Slow on purpose: it shares no line with the golden model. Networks without convolutions only.
     """
     outputs = []
     for layer in network.layers:
         rows = []
-        for vector in codes:
-            sums = [int(total) for total in layer.weights @ vector + layer.bias]
-            if layer.output_bits is not None:
-                factors = [1] * len(sums) if layer.multiplier is None else layer.multiplier.tolist()
-                half = 2 ** (layer.shift - 1) if layer.shift else 0
-                most = 2**layer.output_bits - 1
-                sums = [min(max((total * m + half) >> layer.shift, 0), most)
-                        for total, m in zip(sums, factors, strict=True)]
+        for vector in codes.tolist():
+            values = [sum(weight * code for weight, code in zip(kernel, vector, strict=True)) + bias
+                      for kernel, bias in zip(layer.weights.tolist(), layer.bias.tolist(), strict=True)]
+            for stage in layer.stages:
+                values = [requantised(stage, kernel, value) for kernel, value in enumerate(values)]
             if layer.winners is not None:
-                ranked = sorted((-code, index) for index, code in enumerate(sums))
+                ranked = sorted((-code, index) for index, code in enumerate(values))
                 chosen = {index for _, index in ranked[:layer.winners]}
-                sums = [code if index in chosen else 0 for index, code in enumerate(sums)]
-            rows.append(sums)
+                values = [code if index in chosen else 0 for index, code in enumerate(values)]
+            rows.append(values)
         codes = np.array(rows, dtype=np.int64)
         outputs.append(codes)
     return outputs
+
+
+def requantised(stage: Stage, kernel: int, value: int) -> int:
+    """One kernel's code of one integer, by fractions where the definition shifts."""
+    if isinstance(stage, Thresholds):
+        reached = [threshold for threshold in stage.values[kernel].tolist() if not value < threshold]
+        return stage.low + stage.step * len(reached)
+    factor = 1 if stage.multiplier is None else int(stage.multiplier[kernel])
+    offset = int(stage.offset[kernel]) if isinstance(stage.offset, np.ndarray) else stage.offset
+    exact = Fraction(value * factor + offset, 2**stage.shift)
+    code = math.floor(exact)
+    if stage.ties_to_even and exact.denominator == 1 and code % 2:
+        code -= 1
+    return min(max(code, stage.low), stage.high)

@@ -12,9 +12,10 @@ from dovetail.hw.arch import (
     LayerArch,
     Mode,
     NetworkArch,
-    RequantiseArch,
+    ScaleArch,
     SelectArch,
     SelectKind,
+    ThresholdArch,
     bits_for,
     ceil_div,
 )
@@ -22,9 +23,10 @@ from dovetail.hw.sequencer import RowTable
 
 ENGINE = EngineArch(positions=10, lanes=2, banks=3, folds=2, set_size=5, columns=2, drain_width=4, capacity=5,
                     lane_rows=10)
-REQUANTISE = RequantiseArch(multiplier_bits=8, shift=3, code_bits=8)
+SCALE = ScaleArch(multiplier_bits=8, shift=3, low=0, high=255)
+THRESHOLDS = ThresholdArch(count=3, low=-2)
 SELECT = SelectArch(kernels=28, width=4, beats=12, value_bits=8, kind=SelectKind.GLOBAL, winners=3, lanes=2)
-LAYER = LayerArch(name="a", mode=Mode.SPARSE_SPARSE, engine=ENGINE, requantise=REQUANTISE, select=SELECT)
+LAYER = LayerArch(name="a", mode=Mode.SPARSE_SPARSE, engine=ENGINE, stages=(SCALE,), select=SELECT)
 
 
 @pytest.mark.parametrize(("a", "b", "quotient"), [(0, 3, 0), (1, 3, 1), (3, 3, 1), (4, 3, 2), (7, 1, 7)])
@@ -85,17 +87,49 @@ def test_engine_wrong(change, message):
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"multiplier_bits": -1}, r"^multiplier_bits must be at least 0, not -1$"),
+    ({"offset_bits": -1}, r"^offset_bits must be at least 0, not -1$"),
     ({"shift": -1}, r"^shift must be at least 0, not -1$"),
-    ({"code_bits": 0}, r"^code_bits must be at least 1, not 0$"),
+    ({"low": 256}, r"^low must be at most high \(255\), not 256$"),
+    ({"offset": 4, "offset_bits": 3}, r"^offset must be 0 where kernels have their own, not 4$"),
 ])
-def test_requantise_wrong(change, message):
+def test_scale_wrong(change, message):
     with pytest.raises(ValueError, match=message):
-        replace(REQUANTISE, **change)
+        replace(SCALE, **change)
 
 
-def test_requantise_kind_wrong():
-    with pytest.raises(TypeError, match=r"^code_bits must be an integer, not 8\.5$"):
-        replace(REQUANTISE, code_bits=8.5)
+@pytest.mark.parametrize("name", ["multiplier_bits", "offset_bits", "offset", "shift", "low", "high"])
+def test_scale_kind_wrong(name):
+    with pytest.raises(TypeError, match=rf"^{name} must be an integer, not 8\.5$"):
+        replace(SCALE, **{name: 8.5})
+
+
+@pytest.mark.parametrize("name", ["count", "step"])
+def test_thresholds_wrong(name):
+    with pytest.raises(ValueError, match=rf"^{name} must be at least 1, not 0$"):
+        replace(THRESHOLDS, **{name: 0})
+
+
+@pytest.mark.parametrize("name", ["count", "low", "step"])
+def test_thresholds_kind_wrong(name):
+    with pytest.raises(TypeError, match=rf"^{name} must be an integer, not None$"):
+        replace(THRESHOLDS, **{name: None})
+
+
+@pytest.mark.parametrize(("low", "high", "found"), [
+    (0, 255, (8, False)), (0, 256, (9, False)), (5, 7, (3, False)), (0, 0, (1, False)), (-1, 1, (2, True)),
+    (-128, 127, (8, True)), (-129, 0, (9, True)), (-81, 174, (9, True)), (-2, -1, (2, True))])
+def test_code_formats(low, high, found):
+    """What holds both ends, zero and one."""
+    assert replace(SCALE, low=low, high=high).code_format == found
+    if high > low:
+        stage = ThresholdArch(count=1, low=low, step=high - low)
+        assert (stage.high, stage.code_format) == (high, found)
+
+
+def test_stage_formats():
+    assert LAYER.stage_formats == ((24, True),)
+    assert replace(LAYER, stages=(THRESHOLDS, SCALE)).stage_formats == ((24, True), (2, True))
+    assert replace(LAYER, stages=()).stage_formats == ()
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -8,11 +8,16 @@ import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 from builders import make_network
+from models import evaluate
 
 from dovetail.hw.arch import Mode, ceil_div
+from dovetail.hw.errors import ToolMissing
 from dovetail.hw.memory_map import load_words, memory_map
 from dovetail.hw.network import NetworkTop
-from dovetail.sim import golden
+from dovetail.sim import Engine, golden
+from dovetail.sim.tools import find_icarus, find_verilator
+from dovetail.sim.verify import NetworkSimulation
+from dovetail.sw.network import Thresholds
 from dovetail.sw.plan import plan
 from dovetail.sw.settings import LayerSettings, Settings
 
@@ -159,15 +164,19 @@ def test_frames_of_a_wrong_length(width, zero_skipping):
     assert got == outputs(built, expected)
 
 
-@pytest.mark.parametrize("sets", [[3, 5], [3, None], [None, 1]])
-def test_loaded_network_is_the_other_network(sets):
+@pytest.mark.parametrize(("sets", "stages"), [
+    ([3, 5], ["multiplier"]), ([3, None], ["offsets", "falling"]), ([None, 1], ["ties", "thresholds"])])
+def test_loaded_network_is_the_other_network(sets, stages):
     """Another network of the same architecture, every memory of it sent over the load stream, then another again."""
-    options = {"sets": sets, "loadable": True, "weight_bits": 12}
+    options = {"sets": sets, "stages": stages, "codes": (0, 12), "loadable": True, "weight_bits": 12}
     one = build(0, **options)
-    # The same masks, so the same architecture; other weights, biases and multipliers.
+    # The same masks, so the same architecture; other weights, biases and parameters of stages.
     rng = np.random.default_rng(5)
     two = plan(retrained(one.network, rng), one.settings)
-    assert one.arch == two.arch and one.images != two.images
+    assert one.arch == two.arch
+    for before, after in zip(one.images, two.images, strict=True):
+        assert before.engine != after.engine
+        assert all(old != new for old, new in zip(before.stages, after.stages, strict=True))
     maps = [memory_map(built.arch, built.images) for built in (one, two)]
     assert any(memory.chunks > 1 for memory in maps[0])
     frames, got = random_frames(4), []
@@ -183,20 +192,81 @@ def test_loaded_network_is_the_other_network(sets):
 
 
 def retrained(network, rng):
-    """The network with other numbers that need no other widths: kernels and signs change places."""
+    """The network with other numbers that need no other widths: weights of a kernel change places, kernels their
+    stages' parameters, and every bias is a little smaller."""
     layers = []
     for layer in network.layers:
-        weights = layer.weights * rng.choice([-1, 1], layer.weights.shape)
-        spread = np.abs(layer.weights).sum(axis=1).max() * (1 << layer.input_bits)
-        changed = replace(layer, weights=weights, bias=rng.permutation(layer.bias),
-                          multiplier=None if layer.multiplier is None else rng.permutation(layer.multiplier))
-        missing = layer.sum_bits - changed.sum_bits
-        if missing:     # one kernel's bias sets the width right
-            bias = changed.bias.copy()
-            bias[0] = (1 << layer.sum_bits - 1) - 1 - spread if missing > 0 else 0
-            changed = replace(changed, bias=bias)
-        layers.append(changed)
+        weights = layer.weights.copy()
+        for kernel, mask in zip(weights, layer.mask, strict=True):
+            kernel[mask] = rng.permutation(kernel[mask])
+        turned = np.roll(np.arange(layer.kernels), 1)
+        stages = tuple(
+            replace(stage, values=stage.values[turned]) if isinstance(stage, Thresholds)
+            else replace(stage, multiplier=stage.multiplier[turned], offset=stage.offset[turned]
+                         if isinstance(stage.offset, np.ndarray) else stage.offset) for stage in layer.stages)
+        layers.append(replace(layer, weights=weights, bias=layer.bias - np.sign(layer.bias), stages=stages))
     return replace(network, layers=tuple(layers))
+
+
+# Name: (options of the network, mode)
+STAGED = {
+    "shift": ({"stages": ["shift"], "codes": (0, 63)}, Mode.SPARSE_SPARSE),
+    "signed, ties to even": ({"stages": ["ties"], "codes": (-81, 174), "winners": None}, Mode.SPARSE_SPARSE),
+    "own offsets": ({"stages": ["offsets"], "codes": (-8, 7), "winners": None}, Mode.DENSE),
+    "thresholds": ({"stages": ["thresholds"], "codes": (0, 3)}, Mode.SPARSE_SPARSE),
+    "steps of two": ({"stages": ["steps of two"], "codes": (-3, 3), "winners": None}, Mode.SPARSE_DENSE),
+    "two stages, the second falls": ({"stages": ["multiplier", "falling"], "codes": (-20, 30), "winners": None,
+                                      "codes_out": True}, Mode.SPARSE_SPARSE),
+    "three stages": ({"stages": ["ties", "falling", "thresholds"], "codes": (0, 14), "winners": [4, 2],
+                      "codes_out": True}, Mode.SPARSE_SPARSE),
+}
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_stages_with_gaps(name):
+    """Every kind of requantisation, with codes and results that wait at random."""
+    options, mode = STAGED[name]
+    network = make_network(np.random.default_rng(4), **{"sizes": [11, 13, 6], "sets": [3, 2],
+                                                        "winners": [5, None]} | options)
+    fixed = {"fc0": LayerSettings(lanes=2, drain_width=2), "fc1": LayerSettings(lanes=2, drain_width=2)}
+    built, frames = plan(network, Settings(mode=mode, layers=fixed)), random_frames(8, length=11)
+    expected = evaluate(network, np.array(frames)).pop().tolist()
+    assert outputs(built, frames) == expected
+    assert len({tuple(row) for row in expected}) > 1
+    got = {}
+
+    async def script(ctx, bench):
+        for gap in (0.0, 0.5):
+            got[gap] = await bench.play(ctx, frames, gap=gap, seed=int(10 * gap))
+            await bench.reset(ctx)
+
+    Bench(built).run(script)
+    assert got == {0.0: expected, 0.5: expected}
+
+
+@pytest.mark.parametrize("engine", [Engine.CXXRTL, Engine.ICARUS, Engine.VERILATOR])
+def test_stages_in_every_simulator(engine):
+    """All kinds of stages in one network, outputs and cycles, then with stalls."""
+    for tool, find in ((Engine.ICARUS, find_icarus), (Engine.VERILATOR, find_verilator)):
+        if engine is tool:
+            try:
+                find()
+            except ToolMissing as missing:
+                pytest.skip(str(missing))
+    rng = np.random.default_rng(6)
+    first = make_network(rng, sizes=[9, 12, 5], sets=[3, 2], codes=(-81, 174), stages=["ties"])
+    second = make_network(rng, sizes=[12, 8, 5], sets=[2, 2], codes=(-9, 9),
+                          stages=["offsets", "falling", "thresholds"])
+    hidden, last = (replace(layer, name=name, input_range=given) for layer, name, given in zip(
+        second.layers, ("fc1", "fc2"), ((-81, 174), (-9, 9)), strict=True))
+    network = replace(first, layers=(first.layers[0], hidden, last))
+    simulation = NetworkSimulation(plan(network, Settings(mode=Mode.SPARSE_SPARSE)), engine=engine)
+    codes = rng.integers(0, 256, (9, 9))
+    for seed in (None, 3):
+        found = simulation.verify(codes, stall_seed=seed)
+        assert found.passed, found.first_mismatch
+    np.testing.assert_array_equal(found.outputs, evaluate(network, codes).pop())
+    assert len(np.unique(found.outputs, axis=0)) > 5
 
 
 class TestMemoryMap:
@@ -228,5 +298,12 @@ class TestMemoryMap:
         found = {memory.name for memory in memories if memory.layer == "fc1"}
         assert found == {"weights0", "weights1", "rows0", "rows1", "biases0", "biases1", "order0", "order1", "ranks"}
         found = {memory.name for memory in memories if memory.layer == "fc0"}
-        assert found == {"weights0", "weights1", "biases0", "biases1", "multipliers0", "multipliers1", "order0",
-                         "order1", "ranks"}
+        assert found == {"weights0", "weights1", "biases0", "biases1", "stage0_multipliers0",
+                         "stage0_multipliers1", "order0", "order1", "ranks"}
+        built = build(stages=["offsets", "falling", "thresholds"], codes=(0, 12))
+        found = {memory.name: memory for memory in memory_map(built.arch, built.images) if memory.layer == "fc0"}
+        assert {name for name in found if name.startswith("stage")} == {
+            f"{name}{port}" for name in ("stage0_multipliers", "stage0_offsets", "stage1_multipliers",
+                                         "stage1_offsets", "stage2_thresholds") for port in (0, 1)}
+        # Codes of 0 to 12 have four bits, so that a threshold has five.
+        assert found["stage2_thresholds1"].width == 12 * 5

@@ -272,6 +272,16 @@ def test_signed_sums():
     check(make_arch(SelectKind.ALL, 10, 2, 4, bits=24, value_signed=True), 1, gap=0.3, hold=9)
 
 
+@pytest.mark.parametrize("kind", [SelectKind.ALL, SelectKind.NONZERO])
+@pytest.mark.parametrize(("r", "lanes"), [(1, 1), (4, 1), (2, 4), (2, 2)])
+@pytest.mark.parametrize("bits", [2, 9])
+def test_signed_codes(kind, r, lanes, bits):
+    """Negative codes are codes like others: only a zero is skipped."""
+    arch = make_arch(kind, 13, r, lanes, bits=bits, value_signed=True)
+    check(arch, bits, count=10, gap=0.2, hold=20)
+    check(arch, bits, count=10, gap=0.2, stall=0.5)
+
+
 @settings(max_examples=25)
 @given(data=st.data())
 def test_any(data):
