@@ -20,7 +20,8 @@ from enum import Enum
 import numpy as np
 
 from ..hw.errors import ModelError
-from .network import FloatLayer, FloatModel, Layer, Network
+from .model import Clip, FloatLayer, FloatModel, MaxPool, Quantiser, Winners, quotient
+from .network import Layer, Network, Scale
 
 __all__ = ["MULTIPLIER_BITS", "Calibration", "Requantise", "input_codes", "quantise"]
 
@@ -56,7 +57,8 @@ def quantise(
     model : FloatModel
     calibration : real (n, ``*input_shape``) or (n, L), or None
         Typical inputs, as their file holds them. Integers that fit into ``activation_bits`` are the network's input
-        codes as they stand, signed if one is negative; otherwise the largest magnitude becomes the largest code.
+        codes as they stand, signed if one is negative, unless the model adds something to its input; otherwise the
+        largest magnitude (of what the model's first layer sees) becomes the largest code.
     input_scale : float
         Real value = calibration x input_scale.
     weight_bits, activation_bits : int
@@ -74,7 +76,8 @@ def quantise(
     Raises
     ------
     ModelError
-        If ``calibration`` is None.
+        If ``calibration`` is None, or a layer has steps other than ReLU (perhaps with a ceiling), max-pooling and
+        k-WTA, in this order, or the input has a quantiser.
     TypeError, ValueError
         If an argument is of the wrong kind or amount.
     """
@@ -88,41 +91,82 @@ def quantise(
         raise ModelError(f"model {model.name!r} is in floating point and needs calibration data: give "
                          f"--calibration X.npz with x of shape (n, {shape})")
     calibration = _check_calibration(calibration, model)
-    scale, signed = _input_format(calibration, input_scale, activation_bits)
-    network_scale, network_signed = scale, signed
+    if model.input_quantiser is not None:
+        raise _trouble(model.input_quantiser, "is in front of a layer whose weights are in floating point: give a file "
+                                              "that quantises both, or neither")
+    gain, offset = model.input_gain, model.input_offset
+    # What the first layer sees.
+    value = gain * (calibration.reshape(len(calibration), -1).astype(np.float64) * input_scale) + offset
+    if offset:
+        scale, codes = _input_format(value, 1.0, activation_bits)
+        network_scale = scale / gain
+    else:
+        network_scale, codes = _input_format(calibration, input_scale, activation_bits)
+        scale = gain * network_scale
+    network_range = codes
     layers: list[Layer] = []
-    real = calibration.astype(np.float64) * input_scale
-    for layer, outputs in zip(model.layers, model.run(real), strict=True):
+    for number, layer in enumerate(model.layers):
+        _check_steps(layer, last=number == len(model.layers) - 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = layer.run(value)
+        _check_sizes(layer, value)
         if layer.relu:
-            most = _range(outputs, method=method, percentile=percentile)
-            step = _round_up(most / (2**activation_bits - 1))
+            step = _round_up(_range(value, method=method, percentile=percentile) / (2**activation_bits - 1))
             integer, scale = _code_layer(
-                layer, input_scale=scale, output_scale=step, weight_bits=weight_bits, input_bits=activation_bits,
-                input_signed=signed, output_bits=activation_bits,
-                limit=1 if requantise is Requantise.SHIFT else 2**MULTIPLIER_BITS - 1)
+                layer, input_scale=scale, output_scale=step, weight_bits=weight_bits, codes=codes,
+                output_bits=activation_bits, limit=1 if requantise is Requantise.SHIFT else 2**MULTIPLIER_BITS - 1)
         else:
-            integer = _sum_layer(layer, input_scale=scale, weight_bits=weight_bits, input_bits=activation_bits,
-                                 input_signed=signed)
+            integer = _sum_layer(layer, input_scale=scale, weight_bits=weight_bits, codes=codes)
         layers.append(integer)
-        signed = False
+        codes = integer.output_range or codes
     return Network(
-        name=model.name, input_shape=model.input_shape, input_bits=activation_bits, input_signed=network_signed,
-        input_scale=network_scale, layers=tuple(layers), sha256=model.sha256)
+        name=model.name, input_shape=model.input_shape, input_range=network_range, input_scale=network_scale,
+        input_origin=(0 - offset) / gain, layers=tuple(layers), sha256=model.sha256)
+
+
+def _trouble(node: FloatLayer | Quantiser, reason: str) -> ModelError:
+    return ModelError(f"node {node.name!r} ({node.op}) {reason}")
+
+
+def _check_steps(layer: FloatLayer, *, last: bool) -> None:
+    """See that a layer is what is quantised here: linear, ReLU (perhaps clipped above), max-pooling, k-WTA.
+
+    The passes of intake leave this order, unless the file itself says something else.
+    """
+    kinds = [type(step) for step in layer.steps]
+    if kinds != [kind for kind in (Clip, MaxPool, Winners) if kind in kinds] or not (
+            layer.relu and _ceiling(layer) > 0 or last and not layer.steps):
+        raise _trouble(layer, "must be followed by a Relu, then perhaps by MaxPool and k-WTA; the last layer may end "
+                              "in its sums")
+
+
+def _check_sizes(layer: FloatLayer, value: np.ndarray) -> None:
+    """See that no scale of a layer, or quotient of two, can leave the range of float64."""
+    weight, output = float(np.abs(layer.weights).max()), float(np.abs(value).max())
+    if not (math.isfinite(output) and all(not size or 2.0**-256 <= size <= 2.0**256 for size in (weight, output))):
+        raise _trouble(layer, f"has weights of up to {weight:.3g} and outputs of up to {output:.3g}; the nearest "
+                              "supported form has both within 1e-77 to 1e77, or zero")
+
+
+def _ceiling(layer: FloatLayer) -> float:
+    """Greatest value that the ReLU lets through."""
+    return next((step.high for step in layer.steps if isinstance(step, Clip)), math.inf)
 
 
 def input_codes(network: Network, x: np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """Turn inputs into codes: ``x * scale / input_scale``, rounded half to even and clamped to the code range.
+    """Turn inputs into codes: ``(x * scale - input_origin) / input_scale``, rounded half to even and clamped to the
+    code range. Without an origin the division is that of `dovetail.sw.model.quotient`.
 
     Parameters
     ----------
     network : Network
-    x : real (n, ``*input_shape``) or (n, L)
+    x : real (n, ``*input_shape``) or (n, elements)
     scale : float
         Real value = x * scale.
 
     Returns
     -------
-    int64 (n, L)
+    int64 (n, elements)
 
     Raises
     ------
@@ -135,9 +179,12 @@ def input_codes(network: Network, x: np.ndarray, scale: float = 1.0) -> np.ndarr
         raise ValueError(f"x must have shape {('n', *network.input_shape)!r}, not {x.shape!r}")
     if not np.isfinite(x).all():
         raise ValueError("x must hold finite numbers only")
-    low, high = network.layers[0].input_range
-    codes = np.rint(x.reshape(len(x), length).astype(np.float64) * (scale / network.input_scale))
-    return codes.clip(low, high).astype(np.int64)
+    values = x.reshape(len(x), length).astype(np.float64)
+    if network.input_origin:
+        codes = (values * scale - network.input_origin) / network.input_scale
+    else:
+        codes = quotient(values * scale, network.input_scale)
+    return np.rint(codes).clip(*network.input_range).astype(np.int64)
 
 
 def _check(*, weight_bits: int, activation_bits: int, percentile: float, input_scale: float) -> None:
@@ -164,15 +211,14 @@ def _check_calibration(calibration: np.ndarray, model: FloatModel) -> np.ndarray
     return calibration
 
 
-def _input_format(calibration: np.ndarray, scale: float, bits: int) -> tuple[float, bool]:
-    """Scale and signedness of the input codes."""
+def _input_format(calibration: np.ndarray, scale: float, bits: int) -> tuple[float, tuple[int, int]]:
+    """Scale of the input codes, and the least and greatest of them."""
     low, high = calibration.min().item(), calibration.max().item()
-    signed = low < 0
-    least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if low < 0 else (0, 2**bits - 1)
     if calibration.dtype.kind in "iu" and least <= low and high <= most:
-        return scale, signed
+        return scale, (least, most)
     # One signed bit has no positive code: its one step is then the whole magnitude.
-    return _round_up((max(high, -low) or most) * scale / max(most, 1)), signed
+    return _round_up((max(high, -low) or most) * scale / max(most, 1)), (least, most)
 
 
 def _range(outputs: np.ndarray, *, method: Calibration, percentile: float) -> float:
@@ -195,8 +241,8 @@ def _codes(layer: FloatLayer, scale: np.ndarray, weight_bits: int) -> np.ndarray
 
 
 def _code_layer(
-    layer: FloatLayer, *, input_scale: float, output_scale: float, weight_bits: int, input_bits: int,
-    input_signed: bool, output_bits: int, limit: int,
+    layer: FloatLayer, *, input_scale: float, output_scale: float, weight_bits: int, codes: tuple[int, int],
+    output_bits: int, limit: int,
 ) -> tuple[Layer, float]:
     """Layer with ReLU, and the scale of its codes. ``limit`` is the largest multiplier; 1 is shift-only."""
     most = 2 ** (weight_bits - 1) - 1
@@ -211,38 +257,39 @@ def _code_layer(
     multiplier = np.ceil(np.ldexp(ratio, shift)).clip(min(_SMALLEST_MULTIPLIER, limit), limit)
     scale = np.ldexp(multiplier, -shift) * output_scale / input_scale
     weights = _codes(layer, scale, weight_bits)
+    # Where the codes' step has grown, a ReLU's ceiling is below the largest code that fits.
+    high = max(1, round(min(2**output_bits - 1, _ceiling(layer) / output_scale)))
     # Sums of this size and more have the largest code.
-    enough = np.ceil(np.ldexp(float(2**output_bits - 1), shift) / multiplier)
-    bias = _useful_bias(np.rint(layer.bias / (scale * input_scale)), weights, enough, input_bits, input_signed)
+    enough = np.ceil(np.ldexp(float(high), shift) / multiplier)
+    bias = _useful_bias(np.rint(layer.bias / (scale * input_scale)), weights, enough, codes)
+    stage = Scale(multiplier=None if limit == 1 else multiplier.astype(np.int64), offset=1 << shift >> 1, shift=shift,
+                  low=0, high=high)
     integer = Layer(
-        name=layer.name, weights=weights, mask=layer.mask, weight_bits=weight_bits, bias=bias, input_bits=input_bits,
-        input_signed=input_signed, multiplier=None if limit == 1 else multiplier.astype(np.int64), shift=shift,
-        output_bits=output_bits, winners=layer.winners, output_scale=output_scale)
+        name=layer.name, op=layer.op, weights=weights, mask=layer.mask, weight_bits=weight_bits, bias=bias,
+        input_range=codes, window=layer.window, stages=(stage,), pool=layer.pool, winners=layer.winners,
+        output_scale=output_scale)
     return integer, output_scale
 
 
 def _useful_bias(
-    bias: np.ndarray, weights: np.ndarray, enough: np.ndarray, input_bits: int, input_signed: bool,
+    bias: np.ndarray, weights: np.ndarray, enough: np.ndarray, codes: tuple[int, int],
 ) -> np.ndarray:
     """Clamp a bias beyond which no input could change the code any more; every code stays the same.
 
     It keeps the accumulators narrow where batch normalisation has switched a kernel off with a large offset.
     """
-    low, high = (-(2 ** (input_bits - 1)), 2 ** (input_bits - 1) - 1) if input_signed else (0, 2**input_bits - 1)
+    low, high = codes
     least = np.minimum(weights * low, weights * high).sum(axis=1)
     most = np.maximum(weights * low, weights * high).sum(axis=1)
     return bias.clip(-most, enough - least).astype(np.int64)
 
 
-def _sum_layer(
-    layer: FloatLayer, *, input_scale: float, weight_bits: int, input_bits: int, input_signed: bool,
-) -> Layer:
+def _sum_layer(layer: FloatLayer, *, input_scale: float, weight_bits: int, codes: tuple[int, int]) -> Layer:
     """Last layer without ReLU: sums, with one scale for all kernels."""
     most = 2 ** (weight_bits - 1) - 1
     step = max(float(np.abs(layer.weights).max()) / most,
                float(np.abs(layer.bias).max()) / input_scale / 2**_BIAS_BITS) or 1.0
     return Layer(
-        name=layer.name, weights=_codes(layer, np.full(layer.kernels, step), weight_bits), mask=layer.mask,
-        weight_bits=weight_bits, bias=np.rint(layer.bias / (step * input_scale)).astype(np.int64),
-        input_bits=input_bits, input_signed=input_signed, multiplier=None, shift=0, output_bits=None,
-        winners=None, output_scale=step * input_scale)
+        name=layer.name, op=layer.op, weights=_codes(layer, np.full(layer.kernels, step), weight_bits), mask=layer.mask,
+        weight_bits=weight_bits, bias=np.rint(layer.bias / (step * input_scale)).astype(np.int64), input_range=codes,
+        window=layer.window, output_scale=step * input_scale)
