@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..hw.arch import EngineArch, EngineImages, LayerArch, LayerImages, bits_for
-from .network import Layer
+from ..hw.arch import EngineArch, EngineImages, LayerArch, LayerImages, StageImages, bits_for
+from .network import Layer, Stage, Thresholds
 from .order import assign_kids, drain_order, select_images
 from .packer import Packing
 
@@ -29,13 +29,25 @@ def layer_images(layer: Layer, packing: Packing, mask: np.ndarray, arch: LayerAr
     table = assign_kids(packing, engine)
     order = drain_order(table, engine)
     parameters = np.append(layer.bias, 0)[order]        # index -1: no kernel, no bias
-    multipliers: tuple[tuple[int, ...], ...] = ()
-    if layer.multiplier is not None and arch.requantise is not None:
-        multipliers = _columns(np.append(layer.multiplier, 0)[order])
     weights, rows = _weight_rows(layer, mask, table, packing, engine)
-    return LayerImages(
-        engine=EngineImages(weights=weights, rows=rows, biases=_columns(parameters), multipliers=multipliers),
-        select=select_images(order, layer.kernels))
+    stages = tuple(_stage_images(stage, order, value) for stage, value in zip(
+        layer.stages, arch.stage_formats, strict=True))
+    return LayerImages(engine=EngineImages(weights=weights, rows=rows, biases=_columns(parameters)), stages=stages,
+                       select=select_images(order, layer.kernels))
+
+
+def _stage_images(stage: Stage, order: np.ndarray, value: tuple[int, bool]) -> StageImages:
+    """Parameters of a stage in drain order (beats, ports); padding takes those of the last kernel, since it must take
+    some that fit."""
+    if isinstance(stage, Thresholds):
+        bits, is_signed = value
+        low = -(1 << bits - 1) if is_signed else 0
+        # Beyond what can arrive one threshold is like another: reached always, or never.
+        held = stage.values.clip(low, low + (1 << bits))[order]
+        return StageImages(thresholds=tuple(tuple(map(tuple, port)) for port in held.transpose(1, 0, 2).tolist()))
+    multipliers = () if stage.multiplier is None else _columns(stage.multiplier[order])
+    offsets = _columns(stage.offset[order]) if isinstance(stage.offset, np.ndarray) else ()
+    return StageImages(multipliers=multipliers, offsets=offsets)
 
 
 def _columns(array: np.ndarray) -> tuple[tuple[int, ...], ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from .balance import balance, count_rows, deal
 from .complementary import check_count, check_mask, find_complementary
 
-__all__ = ["Packing", "find_complementary", "pack"]
+__all__ = ["Packing", "find_complementary", "pack", "pack_sets"]
 
 _UNIT = float(1 << 20)  # weights are whole numbers, so that sums are exact in any order and on any machine
 _NEAR = 1.25  # complementary sets are taken without a second look up to this multiple of the lower bound
@@ -172,6 +172,22 @@ def pack(
         rows=rows,
         column_counts=column_counts,
     )
+
+
+def pack_sets(mask: np.ndarray, sets: np.ndarray) -> Packing:
+    """Pack a layer into sets that are known, in one fold.
+
+    Parameters
+    ----------
+    mask : bool array, (kernels, positions)
+    sets : int64 array, (S, N)
+        Every kernel once, -1 where a place is empty.
+    """
+    check_mask(mask)
+    members = _ordered(sets[np.newaxis])
+    return Packing(
+        kernels=len(mask), positions=mask.shape[1], set_size=members.shape[2], banks=members.shape[1], folds=1,
+        members=members, rows=count_rows(mask, members), column_counts=mask.sum(axis=0, dtype=np.int64))
 
 
 def _fold(

@@ -13,15 +13,16 @@ from ..hw.arch import (
     LayerImages,
     Mode,
     NetworkArch,
-    RequantiseArch,
+    ScaleArch,
     SelectArch,
     SelectKind,
+    ThresholdArch,
     ceil_div,
 )
 from ..hw.errors import DovetailError
 from .images import lane_rows, layer_images
-from .network import Layer, Network
-from .packer import Packing, pack
+from .network import Layer, Network, Thresholds, range_bits
+from .packer import Packing, pack, pack_sets
 from .settings import LayerSettings, Settings
 
 __all__ = ["Plan", "PlanError", "PlannedLayer", "plan"]
@@ -125,8 +126,12 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
         If a layer cannot reach the target of the settings, and they do not fix both its lanes and its banks; says what
         it can reach.
     DovetailError
-        If a setting names a layer that does not exist, or settings contradict each other.
+        If a layer is a convolution, a setting names a layer that does not exist, or settings contradict each other.
     """
+    for layer in network.layers:
+        if layer.window is not None:
+            raise DovetailError(f"layer {layer.name!r} is a convolution; convolutions are read, quantised and "
+                                "compared, but their hardware is not generated yet")
     names = [layer.name for layer in network.layers]
     for name in settings.layers:
         if name not in names:
@@ -159,7 +164,7 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     consumers = [*zip(engines[1:], modes[1:], strict=True), None]
     selects = [_select(*parts) for parts in zip(network.layers, engines, chosen, consumers, intervals, strict=True)]
     arches = [
-        LayerArch(name=layer.name, mode=mode, engine=engine, requantise=_requantise(layer), select=select)
+        LayerArch(name=layer.name, mode=mode, engine=engine, stages=_stages(layer), select=select)
         for layer, mode, engine, select in zip(network.layers, modes, engines, selects, strict=True)
     ]
     lanes = engines[0].lanes
@@ -179,10 +184,23 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     return Plan(network=network, settings=settings, arch=arch, layers=layers)
 
 
-def _requantise(layer: Layer) -> RequantiseArch | None:
-    if layer.output_bits is None:
-        return None
-    return RequantiseArch(multiplier_bits=layer.multiplier_bits, shift=layer.shift, code_bits=layer.output_bits)
+def _stages(layer: Layer) -> tuple[ScaleArch | ThresholdArch, ...]:
+    """Hardware of a layer's requantisation, as wide as its parameters."""
+    stages: list[ScaleArch | ThresholdArch] = []
+    for stage in layer.stages:
+        if isinstance(stage, Thresholds):
+            stages.append(ThresholdArch(count=stage.values.shape[1], low=stage.low, step=stage.step))
+            continue
+        bits, is_signed, offset_bits, offset = 0, False, 0, stage.offset
+        if stage.multiplier is not None:
+            bits, is_signed = range_bits(int(stage.multiplier.min()), int(stage.multiplier.max()))
+        if isinstance(offset, np.ndarray):
+            # One more than a range of numbers that are not negative takes: offsets have a sign.
+            offset_bits, offset = range_bits(min(-1, int(offset.min())), int(offset.max()))[0], 0
+        stages.append(ScaleArch(
+            multiplier_bits=bits, multiplier_signed=is_signed, offset_bits=offset_bits, offset=offset,
+            shift=stage.shift, low=stage.low, high=stage.high, ties_to_even=stage.ties_to_even))
+    return tuple(stages)
 
 
 def _scan(value_bits: int, bins: int) -> int:
@@ -213,7 +231,7 @@ def _select(
     try:
         return SelectArch(
             kernels=layer.kernels, width=engine.drain_width, beats=engine.beats, lanes=lanes, value_bits=value_bits,
-            value_signed=layer.output_bits is None, kind=kind, winners=layer.winners or 0,
+            value_signed=layer.output_signed, kind=kind, winners=layer.winners or 0,
             losers=layer.winners is not None and not sparse, bins=bins)
     except ValueError as error:
         raise DovetailError(f"settings: selection behind layer {layer.name!r}: {error}") from error
@@ -268,27 +286,34 @@ class _Search:
     def _packings(self) -> Iterator[Packing]:
         """The layer packed for every sensible number of banks."""
         fixed = self.fixed
-        if self.mode is Mode.DENSE:
-            whole = _dense_packing(self.layer)
-        else:
-            # Sets that the packer finds by itself come first, so that a plan given back is the same plan.
-            whole = self._packed(None, None)
-            if fixed.set_size is not None and not (whole.complementary and whole.set_size == fixed.set_size):
-                whole = self._packed(None, fixed.set_size)
-        if fixed.banks is not None:
-            choices = [fixed.banks]
-        elif whole.complementary:
-            # Banks without a set in the last fold are multipliers that wait: hardly any may.
-            choices = sorted({banks for folds in range(1, whole.sets + 1)
-                              if (banks := ceil_div(whole.sets, folds)) * folds <= MOST_IDLE * whole.sets})
-        else:
-            choices = [banks for banks in _POWERS[:6] if banks <= self.layer.kernels]
-        for banks in choices:
-            if whole.complementary:
-                yield _folded(whole, banks)
+        for whole in self._wholes():
+            if fixed.banks is not None:
+                choices = [fixed.banks]
+            elif whole.complementary:
+                # Banks without a set in the last fold are multipliers that wait: hardly any may.
+                choices = sorted({banks for folds in range(1, whole.sets + 1)
+                                  if (banks := ceil_div(whole.sets, folds)) * folds <= MOST_IDLE * whole.sets})
             else:
-                depth = fixed.set_size or min(512, ceil_div(self.layer.kernels, banks))
-                yield self._packed(banks, depth)
+                choices = [banks for banks in _POWERS[:6] if banks <= self.layer.kernels]
+            for banks in choices:
+                if whole.complementary:
+                    yield _folded(whole, banks)
+                else:
+                    depth = fixed.set_size or min(512, ceil_div(self.layer.kernels, banks))
+                    yield self._packed(banks, depth)
+
+    def _wholes(self) -> list[Packing]:
+        """The layer packed without a wish for banks: into the sets that it was made for, and as the packer finds."""
+        if self.mode is Mode.DENSE:
+            return [_dense_packing(self.layer)]
+        # Sets that are known or found come first, so that a plan given back is the same plan.
+        found = [] if self.layer.sets is None else [pack_sets(self.mask, self.layer.sets)]
+        found.append(self._packed(None, None))
+        wanted = self.fixed.set_size
+        if wanted is None:
+            return found
+        fitting = [packing for packing in found if packing.complementary and packing.set_size == wanted]
+        return fitting[:1] or [self._packed(None, wanted)]
 
     def _packed(self, banks: int | None, set_size: int | None) -> Packing:
         return _pack(self.mask.tobytes(), self.mask.shape, self.active.tobytes(), banks, set_size)

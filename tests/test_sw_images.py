@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import make_network
+from builders import STAGES, make_network
 
 from dovetail.hw.arch import Mode, bits_for
 from dovetail.sw.images import lane_rows
+from dovetail.sw.network import Thresholds
 from dovetail.sw.order import assign_kids, drain_order
 from dovetail.sw.plan import plan
 from dovetail.sw.settings import LayerSettings, Settings
@@ -46,8 +47,18 @@ def check(planned):
     for port in range(arch.drain_width):
         for beat, kernel in enumerate(order[:, port].tolist()):
             assert images.biases[port][beat] == (layer.bias[kernel] if kernel >= 0 else 0)
-            if layer.multiplier is not None:
-                assert images.multipliers[port][beat] == (layer.multiplier[kernel] if kernel >= 0 else 0)
+    for stage, held in zip(layer.stages, planned.images.stages, strict=True):
+        for name in ("multipliers", "offsets", "thresholds"):
+            # Where all kernels have the same, there is no memory.
+            wanted = {"multipliers": "multiplier", "offsets": "offset", "thresholds": "values"}[name]
+            wanted = getattr(stage, wanted, None)
+            if not isinstance(wanted, np.ndarray):
+                assert getattr(held, name) == ()
+                continue
+            for port in range(arch.drain_width):
+                for beat, kernel in enumerate(order[:, port].tolist()):
+                    if kernel >= 0:
+                        np.testing.assert_array_equal(getattr(held, name)[port][beat], wanted[kernel])
     assert len(images.weights) == arch.lanes
     assert all(len(rows) == arch.lane_rows for rows in images.weights)
 
@@ -64,6 +75,27 @@ def test_weights_come_back(mode, sets, density, lanes, banks, drain_width):
     rng = np.random.default_rng(lanes)
     network = make_network(rng, sizes=[23, 19], sets=[sets], density=density, codes_out=True)
     check(planned_layer(network, mode=mode, lanes=lanes, banks=banks, drain_width=drain_width))
+
+
+@pytest.mark.parametrize("stages", [(kind,) for kind in STAGES] + [("offsets", "falling"), ("ties", "thresholds")])
+def test_stages_come_back(stages):
+    network = make_network(np.random.default_rng(5), sizes=[9, 7], sets=[3], codes=(-7, 8), stages=stages,
+                           codes_out=True)
+    check(planned_layer(network, lanes=2, banks=2, drain_width=2))
+
+
+def test_thresholds_beyond_every_sum():
+    """Any number that is reached always is as good as another, and likewise one that is reached never."""
+    network = make_network(np.random.default_rng(5), sizes=[4, 3], sets=[3])
+    far = 1 << 60
+    stage = Thresholds(values=np.array([[-far, far], [-far, -far], [far, far]]), low=0)
+    layer = replace(network.layers[0], stages=(stage,))
+    planned = planned_layer(replace(network, layers=(layer,)), lanes=1, banks=1, drain_width=1)
+    order = drain_order(assign_kids(planned.packing, planned.arch.engine), planned.arch.engine)
+    low, high = -(1 << layer.sum_bits - 1), 1 << layer.sum_bits - 1
+    for beat, kernel in enumerate(order[:, 0].tolist()):
+        if kernel >= 0:
+            assert planned.images.stages[0].thresholds[0][beat] == [(low, high), (low, low), (high, high)][kernel]
 
 
 @pytest.mark.parametrize("weight_bits", [2, 3, 8, 13])

@@ -1,17 +1,20 @@
 """The planner: what is fixed is kept, targets are met or refused, and refusals are one plain line."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from builders import make_network
 
-from dovetail.hw.arch import AccumulatorKind, Mode, SelectKind
+from dovetail.hw.arch import AccumulatorKind, Mode, ScaleArch, SelectKind, ThresholdArch
 from dovetail.hw.errors import DovetailError
 from dovetail.sim import golden
 from dovetail.sim.cycles import layer_cycles
+from dovetail.sw.network import Scale, Thresholds
 from dovetail.sw.plan import PlanError, plan
 from dovetail.sw.settings import Device, LayerSettings, Settings
+from dovetail.sw.window import Window
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def test_kinds_of_selection(network):
         SelectKind.LOCAL, SelectKind.GLOBAL, SelectKind.ALL]
     assert [layer.arch.select.winners for layer in (first, second, third)] == [4, 6, 0]
     assert not any(layer.arch.select.losers for layer in (first, second, third))
-    assert third.arch.requantise is None and third.arch.select.value_signed
+    assert not third.arch.stages and third.arch.select.value_signed
 
 
 def test_first_layer_takes_everything_unless_asked(network):
@@ -76,6 +79,43 @@ def test_relu_alone_is_zero_skipping():
     assert first.arch.select.kind is SelectKind.NONZERO and second.arch.engine.indexed
     first, _ = layers(network, mode=Mode.SPARSE_DENSE)
     assert first.arch.select.kind is SelectKind.ALL
+
+
+@pytest.mark.parametrize("codes", [(-8, 7), (-81, 174), (0, 5), (-1, 1)])
+def test_formats_of_codes(codes):
+    """Stage, selection and the next engine hold the same codes; zeros are skipped, signed or not."""
+    network = make_network(np.random.default_rng(0), sizes=[9, 8, 5], codes=codes)
+    first, second = layers(network)
+    bits = {(-8, 7): (4, True), (-81, 174): (9, True), (0, 5): (3, False), (-1, 1): (2, True)}[codes]
+    assert first.arch.stages[-1].code_format == bits
+    assert (first.arch.select.value_bits, first.arch.select.value_signed) == bits
+    assert (second.arch.engine.activation_bits, second.arch.engine.activation_signed) == bits
+    assert first.arch.select.kind is SelectKind.NONZERO
+
+
+def test_stages_are_as_wide_as_their_parameters():
+    network = make_network(np.random.default_rng(0), sizes=[4, 3], sets=[3])
+    stages = (
+        Scale(multiplier=np.array([1, 6, 7]), offset=np.array([3, 4, 0]), shift=2, low=-9, high=9, ties_to_even=True),
+        Scale(multiplier=np.array([1, -6, 7]), offset=-5, shift=1, low=-3, high=3),
+        Thresholds(values=np.array([[1, 2], [0, 0], [-1, 9]]), low=-1, step=2),
+    )
+    layer = replace(network.layers[0], stages=stages)
+    (planned,) = layers(replace(network, layers=(layer,)))
+    assert planned.arch.stages == (
+        ScaleArch(multiplier_bits=3, offset_bits=4, shift=2, low=-9, high=9, ties_to_even=True),
+        ScaleArch(multiplier_bits=4, multiplier_signed=True, offset=-5, shift=1, low=-3, high=3),
+        ThresholdArch(count=2, low=-1, step=2))
+
+
+def test_convolution_is_refused(network):
+    first = network.layers[0]
+    window = Window(channels=1, height=4, width=6, kernel=(4, 6))
+    whole = r"^layer 'fc0' is a convolution; convolutions are read, quantised and compared, but their hardware is not "
+    for change in ({}, {"pool": Window(channels=18, height=1, width=1, kernel=(1, 1))}):
+        changed = replace(network, layers=(replace(first, window=window, **change), *network.layers[1:]))
+        with pytest.raises(DovetailError, match=whole + r"generated yet$"):
+            layers(changed)
 
 
 def test_pairs_that_are_stored(network):

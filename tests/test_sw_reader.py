@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from intake import make_model
 from models import make_mlp, node, save_model
 from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
@@ -13,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from dovetail.hw.errors import ModelError
 from dovetail.sw import reader
 from dovetail.sw.data import load_samples
-from dovetail.sw.reader import read_model
+from dovetail.sw.reader import read_graph, read_model
 
 RNG = np.random.default_rng(1)
 W = RNG.standard_normal((3, 4)).astype(np.float32)
@@ -164,26 +165,31 @@ def test_trained(shared_models, name, nonzero, correct):
     assert_allclose(scores, reference(shared_models / f"{name}.onnx", x), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("kws_cnn", r"node 'conv0' \(Conv\) is not supported; the nearest supported form is a perceptron of Gemm \(or "
-                r"MatMul and Add\), BatchNormalization, Relu and k-WTA \(TopK, ScatterElements\)"),
-    ("TFC_1W2A", r"node 'Quant_13' \(onnx\.brevitas\.Quant\) is not supported; the nearest supported form is the float "
-                 r"model before quantisation, which Dovetail quantises itself"),
-    ("qkeras_jettagging", r"node 'Quant_0' \(finn\.custom_op\.general\.Quant\) is not supported; the nearest supported "
-                          r"form is the float model before quantisation, which Dovetail quantises itself"),
-])
-def test_trained_wrong(shared_models, name, message):
-    with pytest.raises(ModelError, match=rf"^{name}\.onnx: {message}$"):
-        read_model(shared_models / f"{name}.onnx")
+@pytest.mark.parametrize("name", ["TFC_1W2A", "qkeras_jettagging", "kws_cnn"])
+def test_more_files(shared_models, name):
+    assert len(read_model(shared_models / f"{name}.onnx").layers) == 4
 
 
-@pytest.mark.parametrize(("op", "nearest"), [
-    ("Tanh", "Relu"), ("Sigmoid", "to end the model at the scores and leave the rest to the host"),
-    ("Unsqueeze", "Flatten with axis 1"),
+QDQ = r"the same model in QDQ format \(QuantizeLinear and DequantizeLinear around operators in floating point\)"
+
+
+@pytest.mark.parametrize(("op", "domain", "nearest"), [
+    ("Tanh", "", "Relu"), ("LeakyRelu", "", "Relu"), ("QLinearMatMul", "", QDQ), ("ConvInteger", "", QDQ),
+    ("DynamicQuantizeLinear", "", QDQ), ("QGemm", "com.microsoft", QDQ),
+    ("FusedConv", "com.microsoft", "the model as exported, before a runtime has fused its operators"),
+    ("LSTM", "", "a feed-forward network of Gemm or Conv layers in a straight line"),
+    ("If", "", "a model without control flow, traced for inference"), ("ConvTranspose", "", "Conv"),
+    ("LayerNormalization", "", "BatchNormalization, whose parameters are constant"),
+    ("ReduceMax", "", "MaxPool, its kernel the whole image"), ("Einsum", "", "Gemm or MatMul"),
+    ("ScatterND", "", "ScatterElements of the values of TopK onto zeros, opset 11 or later"),
+    ("FloatQuant", "qonnx.custom_op.general", "Quant or IntQuant, which make integers"),
+    ("MultiThreshold", "qonnx.custom_op.general", "the QONNX file before FINN's streamlining, with its Quant nodes"),
+    ("Quant", "", "a network of Gemm.+"), ("Relu", "my.own", "a network of Gemm.+"), ("Nonsense", "", "a network .+"),
 ])
-def test_operator_wrong(tmp_path, op, nearest):
-    wrong(tmp_path, [GEMM, node(op, ["g"], ["t"])],
-          rf"node 't_node' \({op}\) is not supported; the nearest supported form is {nearest}")
+def test_operator_wrong(tmp_path, op, domain, nearest):
+    shown = f"{domain}.{op}" if domain else op
+    wrong(tmp_path, [GEMM, node(op, ["g"], ["t"], domain=domain)],
+          rf"node 't_node' \({shown.replace('.', '[.]')}\) is not supported; the nearest supported form is {nearest}")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.999])
@@ -236,8 +242,25 @@ def test_file_wrong(tmp_path, monkeypatch):
 
 def test_opset_wrong(tmp_path):
     newest = onnx.defs.onnx_opset_version()
-    for opset in (10, newest + 1):
-        wrong(tmp_path, [GEMM], f"has opset {opset}; export it with opset 11 to {newest}", opset=opset)
+    for opset in (8, newest + 1):
+        wrong(tmp_path, [GEMM], f"has opset {opset}; export it with opset 9 to {newest}", opset=opset)
+    wrong(tmp_path, [GEMM, RELU, node("TopK", ["r"], ["tv", "ti"], k=2)], r"node 'tv_node' \(TopK\) must have K as an "
+          r"input; export the model with opset 11 or later", opset=9)
+
+
+@pytest.mark.parametrize("opset", range(9, onnx.defs.onnx_opset_version() + 1))
+def test_opsets(opset):
+    """Every opset is read, and what an attribute that is left out means in it is written down."""
+    graph = read_graph(make_model([node("MatMul", ["x", "wt"]), node("Softmax", ["matmul"], ["y"])], CONSTANTS,
+                                  opset=opset).SerializeToString(), name="m")
+    assert graph.opset == opset
+    assert graph.nodes[-1].attributes == {"axis": 1 if opset < 13 else -1}
+
+
+def test_no_opset_wrong():
+    model = make_model([GEMM], CONSTANTS)
+    del model.opset_import[:]
+    refused(model, f"has opset 0; export it with opset 9 to {onnx.defs.onnx_opset_version()}")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -245,32 +268,185 @@ def test_opset_wrong(tmp_path):
 def test_not_finite_wrong(tmp_path, name, bad):
     value = CONSTANTS[name].copy()
     value.flat[1] = bad
-    what = {"w": "weights", "b": "bias"}[name]
+    what = {"w": "input 1", "b": "input 2"}[name]
     wrong(tmp_path, [GEMM], rf"node 'g_node' \(Gemm\) has NaN or infinity in its {what}",
           constants=CONSTANTS | {name: value})
 
 
-@pytest.mark.parametrize(("k", "shown"), [([4], 4), ([0], 0), ([-1], -1)])
-def test_winners_wrong(tmp_path, k, shown):
+@pytest.mark.parametrize(("k", "message"), [
+    ([4], r"must have K of 1 to 3 \(the length of its vector\), not 4"), ([0], "must have K of at least 1, not 0"),
+    ([-1], "must have K of at least 1, not -1"),
+])
+def test_winners_wrong(tmp_path, k, message):
     wrong(tmp_path, [GEMM, RELU, TOPK, node("Mul", ["r", "zero"], ["z"]), SCATTER, LAST],
-          rf"node 'tv_node' \(TopK\) must have K of 1 to 3 \(the length of its vector\), not {shown}",
-          constants=CONSTANTS | {"k": np.array(k)})
+          rf"node 'tv_node' \(TopK\) {message}", constants=CONSTANTS | {"k": np.array(k)})
 
 
-def test_storage_wrong(tmp_path):
-    path = make_mlp(tmp_path / "m.onnx", sizes=(4, 5, 3), winners=2, seed=0)
-    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location="m.bin", size_threshold=0)
-    with pytest.raises(ModelError, match=r"^m\.onnx: has external data, which is not supported; "
-                                         r"save the model with its weights inside$"):
-        read_model(path)
-    model = onnx.load(save_model(path, [node("Gemm", ["x", "w"])], {}, input_shape=("n", 4)))
+def refused(model, message):
+    with pytest.raises(ModelError, match=rf"^{message}$"):
+        read_graph(model.SerializeToString(), name="m")
+
+
+def test_sparse_wrong():
+    model = make_model([node("Gemm", ["x", "w"])])
     values = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0])
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(
         values, helper.make_tensor("i", TensorProto.INT64, [1], [0]), [4, 3]))
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"^m\.onnx: has sparse initializers, which are not supported; "
-                                         r"save the weights dense$"):
-        read_model(path)
+    refused(model, "has sparse initializers, which are not supported; save the weights dense")
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [
+    (TensorProto.FLOAT, np.float32), (TensorProto.FLOAT16, np.float16), (TensorProto.DOUBLE, np.float64),
+    (TensorProto.UINT8, np.uint8), (TensorProto.INT8, np.int8), (TensorProto.UINT16, np.uint16),
+    (TensorProto.INT16, np.int16),
+])
+def test_input_types(kind, dtype):
+    model = make_model([node("Identity", ["x"], ["y"])], input_type=kind)
+    assert read_graph(model.SerializeToString(), name="m").input_dtype == dtype
+
+
+def test_no_nodes_wrong():
+    model = make_model([GEMM], CONSTANTS)
+    del model.graph.node[:]
+    refused(model, "has no nodes, so there is nothing to build")
+    model.ClearField("graph")
+    refused(model, "is not an ONNX model, or is truncated")
+
+
+def test_functions():
+    """A function that nobody calls does no harm."""
+    function = helper.make_function("my.own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])],
+                                    [helper.make_opsetid("", 17)])
+    model = make_model([GEMM], CONSTANTS)
+    model.functions.append(function)
+    assert len(read_graph(model.SerializeToString(), name="m").nodes) == 1
+    model = make_model([GEMM, node("Twice", ["g"], ["y"], domain="my.own")], CONSTANTS)
+    model.functions.append(function)
+    refused(model, r"node 'y_node' \(my\.own\.Twice\) calls a function of the model, which is not supported; the "
+                   r"nearest supported form is the model with its functions inlined \(onnx\.inliner\)")
+    model = make_model([GEMM, RELU], CONSTANTS)
+    function.domain, function.name = "", "Relu"
+    model.functions.append(function)
+    refused(model, r"node 'r_node' \(Relu\) calls a function of the model, .+")
+
+
+def test_order_wrong():
+    """Cycles, wrong orders, and values that are made twice."""
+    refused(make_model([node("Add", ["x", "b"], ["a"]), node("Mul", ["a", "x"], ["b"])], {}),
+            r"node 'a_node' \(Add\) takes the value 'b', which only a later node makes: the nodes are in a wrong order "
+            r"or go round in a circle")
+    refused(make_model([node("Add", ["x", "a"], ["a"])], {}),
+            r"node 'a_node' \(Add\) takes the value 'a', which only a later node makes: the nodes are in a wrong order "
+            r"or go round in a circle")
+    refused(make_model([GEMM, node("Relu", ["x"], ["g"])], CONSTANTS),
+            r"node 'g_node_2' \(Relu\) makes the value 'g' a second time")
+    refused(make_model([GEMM, node("Relu", ["g"], ["w"])], CONSTANTS),
+            r"node 'w_node' \(Relu\) makes the value 'w' a second time")
+    refused(make_model([GEMM, node("Constant", [], ["w"], value_int=1)], CONSTANTS),
+            r"node 'w_node' \(Constant\) makes the value 'w' a second time")
+    model = make_model([GEMM], CONSTANTS)
+    model.graph.initializer.append(model.graph.initializer[0])
+    refused(model, "value 'w' is made twice")
+    model = make_model([GEMM], CONSTANTS)
+    model.graph.output[0].name = "nowhere"
+    refused(model, "nothing makes the output 'nowhere'")
+
+
+def test_amounts_wrong(monkeypatch):
+    model = make_model([GEMM, RELU, TOPK], CONSTANTS)
+    for name, limit, message in [
+        ("MAX_NODES", 2, "has 3 nodes; at most 2 are read"),
+        ("MAX_VALUES", 16, "has 17 values; at most 16 are read"),
+        ("MAX_LENGTH", 3, "input 'x' must have at most 3 elements, not 4"),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setattr(reader, name, limit)
+            refused(model, message)
+    long = make_model([node("Transpose", ["x"], perm=list(range(5000)))])
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "MAX_NUMBERS", 4999)
+        refused(long, "has 5000 numbers in attributes; at most 4999 are read")
+    refused(long,
+            r"node 'transpose_node' \(Transpose\) has the attribute 'perm', which holds 5000 elements; at most 4096 "
+            r"are read")
+
+
+def test_no_input_wrong(tmp_path):
+    """An output that is a constant, or the input itself."""
+    for output in ("t", "x"):
+        model = make_model([node("Transpose", ["w"], ["t"])], CONSTANTS)
+        model.graph.output[0].name = output
+        (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(ModelError, match=rf"^m\.onnx: output '{output}' does not depend on the input, so there is "
+                                             r"nothing to build$"):
+            read_model(tmp_path / "m.onnx")
+
+
+def test_many_equal_names():
+    """Ten thousand nodes of one name are told apart in no time."""
+    item = helper.make_node("Identity", ["x"], ["y"], name="same")
+    model = make_model([item], {})
+    for number in range(9_999):
+        model.graph.node.append(helper.make_node("Identity", ["x"], [f"y{number}"], name="same"))
+    graph = read_graph(model.SerializeToString(), name="m")
+    assert [each.name for each in graph.nodes[:3]] == ["same", "same_2", "same_3"]
+    assert len({each.name for each in graph.nodes}) == 10_000
+
+
+def _graph_attribute(item):
+    item.attribute.append(helper.make_attribute("value", helper.make_graph([], "g", [], [])))
+
+
+def _same_attribute(item):
+    item.attribute.extend([helper.make_attribute("narrow", 1)] * 2)
+
+
+@pytest.mark.parametrize(("item", "change", "message"), [
+    (node("Relu", ["x"], ["y"], alpha=0.1), None,
+     r"has the attribute 'alpha', which is not supported; the nearest supported form is without it"),
+    (node("ConstantOfShape", ["k"], ["y"]), _graph_attribute,
+     r"has the attribute 'value', a graph, which is not supported; the nearest supported form is a model without "
+     r"control flow, traced for inference"),
+    (node("Quant", ["x", "half", "half", "half"], ["y"], domain="onnx.brevitas"), _same_attribute,
+     r"has an attribute twice"),
+    (node("Quant", ["x", "half", "half", "half"], ["y"], domain="onnx.brevitas", signed=1.0), None,
+     r"must have an attribute 'signed' of another type"),
+    (node("Quant", ["x", "half", "half", "half"], ["y"], domain="onnx.brevitas", rounding_mode=1), None,
+     r"must have an attribute 'rounding_mode' of another type"),
+    (node("Quant", ["x", "half", "half"], ["y"], domain="onnx.brevitas"), None, r"must have 4 inputs"),
+    (node("Quant", ["x", "", "half", "half"], ["y"], domain="onnx.brevitas"), None, r"must have 4 inputs"),
+    (node("Quant", ["x", "half", "half", "half"], ["y", "z"], domain="onnx.brevitas"), None,
+     r"must have one output, not 2"),
+    (node("QuantizeLinear", ["x"], ["y"], domain="com.microsoft"), None, r"must have 2 to 3 inputs"),
+    (node("Relu", [], ["y"]), None, r"must have 1 input"),
+    (node("Relu", ["x"], ["", "y"]), None, r"must have an output"),
+    (node("QuantizeLinear", ["x", "half", "four"], ["y"]), None,
+     r"takes the 4-bit tensor 'four'; the nearest supported form has them at DequantizeLinear only"),
+])
+def test_node_wrong(item, change, message):
+    if change is not None:
+        change(item)
+    item.name = "n"
+    constants = CONSTANTS | {"four": helper.make_tensor("four", TensorProto.INT4, [], [1])}
+    refused(make_model([item], constants, opset=21), rf"node 'n' \({item.op_type}\) {message}")
+
+
+def test_constant_four_bits_wrong():
+    value = helper.make_tensor("v", TensorProto.UINT4, [2], [1, 2])
+    refused(make_model([node("Constant", [], ["c"], value=value), node("Add", ["x", "c"])], opset=21),
+            r"node 'add_node' \(Add\) takes the 4-bit tensor 'c'; the nearest supported form has them at "
+            r"DequantizeLinear only")
+
+
+def test_custom_domains():
+    """The ONNX checker knows nothing of them, and still sees the nodes around them."""
+    quant = node("Quant", ["g", "half", "zero", "k"], ["q"], domain="qonnx.custom_op.general", signed=1, narrow=0,
+                 rounding_mode="ROUND")
+    graph = read_graph(make_model([GEMM, quant, node("Relu", ["q"], ["y"])], CONSTANTS).SerializeToString(), name="m")
+    assert [item.op for item in graph.nodes] == ["Gemm", "Quant", "Relu"]
+    assert graph.nodes[1].attributes == {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
+    assert_array_equal(graph.constants["half"].values, [0.5])
+    refused(make_model([GEMM, quant, node("Relu", ["q"], ["y", "z"])], CONSTANTS), r"is not valid ONNX: [^\n]+")
 
 
 def changed(tmp_path, change):
@@ -304,7 +480,7 @@ def _wrong_output(model):
 @pytest.mark.parametrize(("change", "message"), [
     (_second_input, "must have one input, not 2"),
     (_second_output, "must have one output, not 2"),
-    (_integers, "input 'x' must be a tensor of floating point numbers"),
+    (_integers, "input 'x' must be a tensor of floating point numbers, or of integers of 8 or 16 bits"),
     (_short_tensor, "tensor 'w' is damaged: its data do not fit its type and shape"),
     (_wrong_output, "output 'g' must have 3 elements as computed, not 7 as declared"),
 ])
@@ -330,15 +506,17 @@ def test_undefined_wrong(tmp_path):
 
 def test_invalid_wrong(tmp_path):
     """The text is that of the installed checker, cut to its first line."""
-    wrong(tmp_path, [node("Gemm", ["x"])], r"is not valid ONNX: [^\n]+")
+    wrong(tmp_path, [node("Gemm", ["x"])], r"node 'gemm_node' \(Gemm\) must have 2 to 3 inputs")
+    wrong(tmp_path, [node("Gemm", ["x", "w"], transB=1.0)], r"is not valid ONNX: [^\n]+")
 
 
 def test_attribute_wrong(tmp_path):
-    wrong(tmp_path, [node("Constant", [], ["w"], value_string="text"), node("MatMul", ["x", "w"])],
-          r"node 'w_node' \(Constant\) must hold a tensor or numbers")
+    wrong(tmp_path, [node("Constant", [], ["t"], value_string="text"), node("MatMul", ["x", "t"])],
+          r"node 't_node' \(Constant\) must hold a tensor or numbers")
 
     def damage(model):
         model.graph.node[0].attribute[0].ref_attr_name = "other"
 
-    with pytest.raises(ModelError, match=r"^m\.onnx: node 'g_node' has a damaged attribute 'transB'$"):
+    with pytest.raises(ModelError, match=r"^m\.onnx: node 'g_node' \(Gemm\) has the attribute 'transB', which is "
+                                         r"damaged: it refers to a function$"):
         read_model(changed(tmp_path, damage))
