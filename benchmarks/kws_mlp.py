@@ -46,10 +46,11 @@ def main() -> None:
         labels = samples.labels if samples.labels is not None else np.zeros(len(codes))
         for engine, count in SAMPLES.items():
             shown = NetworkSimulation(plan, engine=engine).verify(codes[:count])
+            scores = plan.layers[-1].layer.real(shown.outputs)
             real = compiled.model.run(samples.x[:count] * samples.scale)[-1]
             runs.add_row(str(target), engine.value, str(len(shown.outputs)), str(shown.mismatches),
                          f"{shown.predicted.total:,}", f"{shown.measured:,}", f"{shown.measured_per_inference:,.1f}",
-                         f"{(shown.outputs.argmax(axis=1) == labels[:count]).mean():.2%}",
+                         f"{(scores.argmax(axis=1) == labels[:count]).mean():.2%}",
                          f"{(real.argmax(axis=1) == labels[:count]).mean():.2%}")
             if count is None:
                 for planned, layer in zip(plan.layers, shown.layers, strict=True):

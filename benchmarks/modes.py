@@ -34,7 +34,8 @@ def second_layer(models: Path) -> tuple[Network, np.ndarray]:
     test = load_samples(models / "kws_mlp_test.npz", model.input_shape)
     results = golden.run(network, input_codes(network, test.x, test.scale)[:SAMPLES])
     layer = network.layers[1]
-    alone = replace(network, name="second layer", input_shape=(layer.positions,), layers=(layer,))
+    alone = replace(network, name="second layer", input_shape=(layer.positions,), input_range=layer.input_range,
+                    input_origin=0.0, layers=(layer,))
     return alone, results[1].inputs
 
 

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from ..hw.arch import NetworkArch, bits_for, ceil_div
+from ..hw.arch import LayerArch, Mode, NetworkArch, ScaleArch, bits_for, ceil_div
 from ..hw.errors import DovetailError
-from ..hw.memory_map import MappedMemory, memory_map
+from ..hw.memory_map import MappedMemory, memory_map, stage_prefix
 from ..hw.network import NetworkTop
 from ..hw.verilog import emit
 from ..sim import golden
 from ..sim.cycles import layer_cycles, network_cycles
 from ..sim.payload import pack, width_of
 from ..sim.verify import frames_to_words
+from ..sw.data import MAX_BYTES
 from ..sw.images import layer_images
-from ..sw.network import FloatLayer, FloatModel, Layer, Network
+from ..sw.model import FloatModel
+from ..sw.network import Network
 from ..sw.packer import Packing
 from ..sw.plan import Plan, PlannedLayer
 from ..sw.records import from_plain, to_plain
@@ -33,7 +35,7 @@ from .self_check import hex_lines, testbench
 __all__ = ["SCHEMA", "Build", "check_output", "check_verilog", "read_build", "write_build"]
 
 #: Version of the folder's layout; a reader takes exactly this one.
-SCHEMA = "dovetail-build/1"
+SCHEMA = "dovetail-build/2"
 
 #: What reading a folder that somebody edited, or that a disk lost half of, can raise.
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, NotImplementedError,
@@ -41,6 +43,15 @@ _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, Attri
 
 #: Frames of golden vectors, which the testbench sends.
 GOLDEN_FRAMES = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Stored:
+    """What ``network.json`` and ``network.npz`` hold; one packing a layer."""
+
+    network: Network
+    model: FloatModel
+    packings: tuple[Packing, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,7 +102,9 @@ def check_output(path: Path) -> None:
                     f"{path}: exists with other content ({name}), which would be lost; name a new folder")
 
 
-def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dict[str, Any]:
+def write_build(
+    path: Path, plan: Plan, model: FloatModel, codes: np.ndarray, *, intake: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write a build folder beside its place and rename it into place, so that a half one is never seen.
 
     Parameters
@@ -103,6 +116,8 @@ def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) ->
         What the plan's network was quantised from.
     codes : int (n, L)
         Input codes; the first few become golden vectors, all serve for the predicted cycles.
+    intake : dict, optional
+        Goes into the manifest as it is: what became of the model on its way to integers. JSON values.
 
     Returns
     -------
@@ -121,7 +136,7 @@ def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) ->
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         partial.chmod(0o755)
-        manifest = _fill(partial, plan, model, codes)
+        manifest = _fill(partial, plan, model, codes, intake)
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
             path.rename(old / "old")
@@ -140,12 +155,14 @@ def write_build(path: Path, plan: Plan, model: FloatModel, codes: np.ndarray) ->
     return manifest
 
 
-def _fill(folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dict[str, Any]:
+def _fill(
+    folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray, intake: dict[str, Any] | None,
+) -> dict[str, Any]:
     memories = memory_map(plan.arch, plan.images)
     top = NetworkTop(plan.arch, plan.images)
     (folder / "network.v").write_text(emit(top, name="network"))
     _write_images(folder / "images", plan, memories)
-    _write_network(folder / "network.npz", plan, model)
+    _write_network(folder, plan, model)
 
     shown = codes[:GOLDEN_FRAMES]
     results = golden.run(plan.network, shown)
@@ -160,7 +177,7 @@ def _fill(folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray) -> dic
     expected = pack(out_shape, _result_words(plan, results[-1].outputs))
     (folder / "tb_expected.hex").write_text(hex_lines(expected, width_of(out_shape)))
 
-    manifest = _manifest(plan, model, codes, memories)
+    manifest = _manifest(plan, model, codes, memories, intake)
     (folder / "plan.toml").write_text(_plan_toml(plan), encoding="utf-8")
     manifest["files"] = {file: _sha256(folder / file) for file in _files(folder)}
     manifest["sha256"] = _digest(manifest)
@@ -210,7 +227,7 @@ def _write_images(folder: Path, plan: Plan, memories: tuple[MappedMemory, ...]) 
     (folder / "map.json").write_text(json.dumps(text, indent=1, sort_keys=True) + "\n")
 
 
-def _fields(memory: MappedMemory, arch) -> list[dict[str, Any]]:
+def _fields(memory: MappedMemory, arch: LayerArch) -> list[dict[str, Any]]:
     engine, select = arch.engine, arch.select
     kind = memory.name.rstrip("0123456789")
     if kind == "weights":
@@ -227,10 +244,17 @@ def _fields(memory: MappedMemory, arch) -> list[dict[str, Any]]:
     parts: dict[str, list[tuple[str, int, bool]]] = {
         "rows": [("row", bits_for(engine.lane_rows), False), ("rows", bits_for(engine.most_rows + 1), False)],
         "biases": [("bias", memory.width, True)],
-        "multipliers": [("multiplier", memory.width, False)],
         "order": [("word", bits_for(select.words), False), ("valid", 1, False)],
         "ranks": [(f"port_of_element{element}", rank_bits, False) for element in range(select.width)],
     }
+    for number, (stage, (value_bits, value_signed)) in enumerate(zip(arch.stages, arch.stage_formats, strict=True)):
+        prefix = stage_prefix(number)
+        if isinstance(stage, ScaleArch):
+            parts[f"{prefix}multipliers"] = [("multiplier", memory.width, stage.multiplier_signed)]
+            parts[f"{prefix}offsets"] = [("offset", memory.width, True)]
+        else:
+            parts[f"{prefix}thresholds"] = [
+                (f"threshold{place}", value_bits + 1, value_signed) for place in range(stage.count)]
     found, low = [], 0
     for field, bits, signed in parts[kind]:
         found.append({"field": field, "low": low, "bits": bits, "signed": signed})
@@ -238,33 +262,28 @@ def _fields(memory: MappedMemory, arch) -> list[dict[str, Any]]:
     return found
 
 
-def _write_network(path: Path, plan: Plan, model: FloatModel) -> None:
-    """The integer network, its packing and the float model, as arrays."""
+def _write_network(folder: Path, plan: Plan, model: FloatModel) -> None:
+    """The integer network, its packing and the float model: ``network.json``, and ``network.npz`` with its arrays."""
+    stored = _Stored(network=plan.network, model=model, packings=tuple(layer.packing for layer in plan.layers))
     arrays: dict[str, np.ndarray] = {}
-    for number, (planned, real) in enumerate(zip(plan.layers, model.layers, strict=True)):
-        layer = planned.layer
-        arrays |= {
-            f"{number}.weights": layer.weights, f"{number}.mask": layer.mask, f"{number}.bias": layer.bias,
-            f"{number}.output_scale": np.asarray(layer.output_scale), f"{number}.members": planned.packing.members,
-            f"{number}.rows": planned.packing.rows, f"{number}.float_weights": real.weights,
-            f"{number}.float_bias": real.bias,
-        }
-        if layer.multiplier is not None:
-            arrays[f"{number}.multiplier"] = layer.multiplier
-    np.savez_compressed(path, allow_pickle=False, **arrays)
+    text = json.dumps(to_plain(stored, arrays, "stored"), indent=1, sort_keys=True, allow_nan=False)
+    (folder / "network.json").write_text(text + "\n", encoding="utf-8")
+    np.savez_compressed(folder / "network.npz", allow_pickle=False, **arrays)
 
 
-def _manifest(plan: Plan, model: FloatModel, codes: np.ndarray, memories: tuple[MappedMemory, ...]) -> dict[str, Any]:
+def _manifest(
+    plan: Plan, model: FloatModel, codes: np.ndarray, memories: tuple[MappedMemory, ...], intake: dict[str, Any] | None,
+) -> dict[str, Any]:
     network, arch = plan.network, plan.arch
     results = golden.run(network, codes)
     predicted = network_cycles(plan, results)
     layers = []
-    for planned, result, real in zip(plan.layers, results, model.layers, strict=True):
+    for planned, result in zip(plan.layers, results, strict=True):
         layer, packing = planned.layer, planned.packing
         alone = layer_cycles(planned, result)
         layers.append({
             "name": layer.name, "mode": planned.arch.mode.value, "kernels": layer.kernels, "positions": layer.positions,
-            "winners": layer.winners, "relu": real.relu, "shift": layer.shift,
+            "winners": layer.winners, "requantisation": layer.exactness.value,
             "packing": {"set_size": packing.set_size, "sets": packing.sets, "banks": packing.banks,
                         "folds": packing.folds, "rows": int(packing.rows.sum()),
                         "rows_lower_bound": packing.rows_lower_bound, "fill": packing.fill},
@@ -274,7 +293,9 @@ def _manifest(plan: Plan, model: FloatModel, codes: np.ndarray, memories: tuple[
     last, select = plan.layers[-1].layer, arch.layers[-1].select
     return {
         "schema": SCHEMA,
-        "model": {"name": network.name, "sha256": network.sha256, "input_shape": list(network.input_shape)},
+        "model": {"name": network.name, "sha256": network.sha256, "input_shape": list(network.input_shape),
+                  "head": None if model.head is None else model.head.value},
+        "intake": intake,
         "arch": to_plain(arch),
         "layers": layers,
         "predicted_cycles_per_inference": predicted.per_inference,
@@ -283,14 +304,15 @@ def _manifest(plan: Plan, model: FloatModel, codes: np.ndarray, memories: tuple[
             "module": "network", "clock": "clk", "reset": "rst (synchronous, active high)",
             "input": {
                 "port": "i", "codes_per_word": arch.input_width, "bits": network.input_bits,
-                "signed": network.input_signed, "scale": network.input_scale,
+                "signed": network.input_signed, "low": network.input_range[0], "high": network.input_range[1],
+                "scale": network.input_scale, "origin": network.input_origin,
                 "codes_per_frame": network.layers[0].positions,
                 "payload": "codes_per_word codes, the first in the low bits; above them `last`",
             },
             "output": {
                 "port": "o", "elements_per_word": select.width, "bits": select.value_bits,
                 "signed": select.value_signed, "elements_per_frame": last.kernels,
-                "scale": np.asarray(last.output_scale).tolist(),
+                "scale": np.asarray(last.output_scale).tolist(), "offset": np.asarray(last.output_offset).tolist(),
                 "payload": "elements_per_word elements, the first in the low bits; above them one `keep` bit each, "
                            "then `last`",
             },
@@ -365,35 +387,22 @@ def check_verilog(path: Path, plan: Plan) -> None:
 
 def _rebuild(path: Path, manifest: dict[str, Any]) -> tuple[Plan, FloatModel]:
     arch = from_plain(NetworkArch, manifest["arch"])
+    stored = from_plain(_Stored, json.loads((path / "network.json").read_text(encoding="utf-8")),
+                        _arrays(path / "network.npz"))
+    layers = []
+    for layer, packing, layer_arch in zip(stored.network.layers, stored.packings, arch.layers, strict=True):
+        mask = np.ones_like(layer.mask) if layer_arch.mode is Mode.DENSE else layer.mask
+        layers.append(PlannedLayer(layer=layer, mask=mask, packing=packing, arch=layer_arch,
+                                   images=layer_images(layer, packing, mask, layer_arch)))
+    return Plan(network=stored.network, settings=Settings(), arch=arch, layers=tuple(layers)), stored.model
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     # Read first: numpy does not close what turns out to be no archive.
-    with np.load(io.BytesIO((path / "network.npz").read_bytes()), allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    layers, planned, real = [], [], []
-    for number, (layer_arch, about) in enumerate(zip(arch.layers, manifest["layers"], strict=True)):
-        engine, part = layer_arch.engine, {key.split(".", 1)[1]: value for key, value in arrays.items()
-                                           if key.split(".", 1)[0] == str(number)}
-        scale = part["output_scale"]
-        requantise = layer_arch.requantise
-        layer = Layer(
-            name=layer_arch.name, weights=part["weights"], mask=part["mask"], weight_bits=engine.weight_bits,
-            bias=part["bias"], input_bits=engine.activation_bits, input_signed=engine.activation_signed,
-            multiplier=part.get("multiplier"), shift=about["shift"], winners=about["winners"],
-            output_bits=None if requantise is None else requantise.code_bits,
-            output_scale=scale if scale.ndim else float(scale))
-        mask = np.ones_like(layer.mask) if layer_arch.mode.value == "dense" else layer.mask
-        packing = Packing(
-            kernels=layer.kernels, positions=layer.positions, set_size=engine.set_size, banks=engine.banks,
-            folds=engine.folds, members=part["members"], rows=part["rows"], column_counts=mask.sum(axis=0))
-        layers.append(layer)
-        planned.append(PlannedLayer(layer=layer, mask=mask, packing=packing, arch=layer_arch,
-                                    images=layer_images(layer, packing, mask, layer_arch)))
-        real.append(FloatLayer(name=layer.name, weights=part["float_weights"], bias=part["float_bias"],
-                               relu=about["relu"], winners=about["winners"]))
-    about = manifest["model"]
-    shape = tuple(about["input_shape"])
-    interface = manifest["interface"]["input"]
-    network = Network(name=about["name"], input_shape=shape, input_bits=interface["bits"],
-                      input_signed=interface["signed"], input_scale=interface["scale"], layers=tuple(layers),
-                      sha256=about["sha256"])
-    model = FloatModel(name=about["name"], input_shape=shape, layers=tuple(real), sha256=about["sha256"])
-    return Plan(network=network, settings=Settings(), arch=arch, layers=tuple(planned)), model
+    octets = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(octets) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_BYTES:
+        raise ValueError(f"{path.name} unpacks to {size} bytes; at most {MAX_BYTES} are read")
+    with np.load(octets, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}

@@ -2,15 +2,23 @@
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..boards.build_folder import check_output, write_build
 from ..hw.arch import Mode
 from ..hw.errors import DovetailError
+from ..sim import golden
 from ..sim.cycles import cycles_per_inference
-from ..sw.compile import compile_model
-from ..sw.quantise import Requantise
+from ..sim.time_shares import time_shares
+from ..sw.compile import Compiled, Precision, compile_model
+from ..sw.data import Samples, load_samples
+from ..sw.exact import describe
+from ..sw.network import Network
+from ..sw.quantise import Calibration, Requantise, input_codes
 from ..sw.settings import Device, Settings, read_settings
 from .output import print_json, print_table, working
 
@@ -36,11 +44,38 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--weight-bits", metavar="N", type=int, default=8, help="width of a weight (default: 8)")
     parser.add_argument("--activation-bits", metavar="N", type=int, default=8,
                         help="width of an activation (default: 8)")
+    parser.add_argument("--range", choices=[method.value for method in Calibration],
+                        default=Calibration.PERCENTILE.value,
+                        help="what becomes the largest code: a percentile of the calibration outputs (default), or "
+                             "their maximum (minmax)")
+    parser.add_argument("--percentile", metavar="P", type=float, default=99.99, help="that percentile (default: 99.99)")
     parser.add_argument("--requantise", choices=[kind.value for kind in Requantise],
                         default=Requantise.MULTIPLIER.value,
                         help="multiplier (default), or shift: power-of-two scales that need no multiplier")
+    parser.add_argument("--lossy", metavar="N", type=int, nargs="?", const=0,
+                        help="drop weights until N kernels share a set without conflict (default: by density); see "
+                             "--test for what it costs")
+    parser.add_argument("--test", metavar="X.npz", type=Path, help="inputs with labels, to measure the accuracy on")
     parser.add_argument("--json", action="store_true", help="print one JSON object: the manifest")
     return parser
+
+
+def precision_of(args: argparse.Namespace) -> Precision:
+    """How the model is to become integers.
+
+    Raises
+    ------
+    DovetailError
+        If a width or the percentile is out of range.
+    """
+    for option, value, low in (("--weight-bits", args.weight_bits, 2), ("--activation-bits", args.activation_bits, 1)):
+        if not low <= value <= 16:
+            raise DovetailError(f"argument {option}: must be {low} to 16, not {value}")
+    if not 0 < args.percentile <= 100:
+        raise DovetailError(f"argument --percentile: must be above 0 and at most 100, not {args.percentile:g}")
+    return Precision(weight_bits=args.weight_bits, activation_bits=args.activation_bits,
+                     requantise=Requantise(args.requantise), method=Calibration(args.range),
+                     percentile=args.percentile)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -77,15 +112,24 @@ def run(args: argparse.Namespace) -> int:
         If the model, its calibration, the settings or the output folder is wrong; nothing is written then. A
         `PlanError`, with exit code 1, if the target is out of reach.
     """
-    settings = settings_of(args)
+    settings, precision = settings_of(args), precision_of(args)
+    if args.lossy is not None and args.lossy < 0 or args.lossy == 1:
+        raise DovetailError(f"argument --lossy: must be at least 2, not {args.lossy}")
     check_output(args.output)
     with working(f"quantising, packing and planning {args.model.name}"):
         compiled = compile_model(
-            args.model, calibration=args.calibration, settings=settings, weight_bits=args.weight_bits,
-            activation_bits=args.activation_bits, requantise=Requantise(args.requantise),
+            args.model, calibration=args.calibration, settings=settings, precision=precision, lossy=args.lossy,
             predict=cycles_per_inference)
+    accuracy = None
+    if args.test is not None:
+        samples = load_samples(args.test, compiled.model.input_shape)
+        if samples.labels is None:
+            raise DovetailError(f"{args.test.name}: has no labels 'y' to measure the accuracy with")
+        with working(f"measuring the accuracy on {args.test.name}"):
+            accuracy = measure(compiled, samples)
     with working(f"writing {args.output}"):
-        manifest = write_build(args.output, compiled.plan, compiled.model, compiled.calibration)
+        manifest = write_build(args.output, compiled.plan, compiled.model, compiled.calibration,
+                               intake=intake_of(compiled, accuracy))
     if args.json:
         print_json(manifest)
         return _check_target(settings, manifest)
@@ -100,8 +144,85 @@ def run(args: argparse.Namespace) -> int:
     print_table(f"{manifest['model']['name']}: {cycles}",
                 ["layer", "mode", "lanes x banks", "folds", "set size N", "fill", "cycles", "utilisation"], rows,
                 left=2)
+    for line in [*remarks(manifest["intake"]), *gaps(compiled, manifest["layers"])]:
+        print(line)
     print(f"written: {args.output}")
     return _check_target(settings, manifest)
+
+
+def measure(compiled: Compiled, samples: Samples) -> dict[str, Any]:
+    """Top-1 accuracy of the float model and of the integer network, before and after weights were dropped."""
+    labels = samples.labels
+
+    def top1(scores: np.ndarray) -> float:
+        return float((scores.argmax(axis=1) == labels).mean())
+
+    def of(network: Network) -> float:
+        outputs = golden.run(network, input_codes(network, samples.x, samples.scale))[-1].outputs
+        return top1(network.layers[-1].real(outputs))
+
+    found = {"samples": len(samples.x), "float": top1(compiled.model.run(samples.x * samples.scale)[-1]),
+             "integer": of(compiled.lossless)}
+    if compiled.network is not compiled.lossless:
+        found["lossy"] = of(compiled.network)
+    return found
+
+
+def intake_of(compiled: Compiled, accuracy: dict[str, Any] | None) -> dict[str, Any]:
+    """What became of the model on its way to integers, for the manifest."""
+    dropped = [int((before.weights != 0).sum() - (after.weights != 0).sum())
+               for before, after in zip(compiled.lossless.layers, compiled.network.layers, strict=True)]
+    return {
+        "source": "quantised file" if compiled.model.quantised else "float file, quantised here",
+        "accuracy": accuracy,
+        "layers": [{**asdict(cleaned), "requantisation": describe(layer), "dropped": count}
+                   for cleaned, layer, count in zip(compiled.cleaned, compiled.network.layers, dropped, strict=True)],
+    }
+
+
+def remarks(intake: dict[str, Any]) -> list[str]:
+    """Lines that say what a user should know about the integers: exactness, what was left out, what was lost."""
+    lines = []
+    for layer in intake["layers"]:
+        name = layer["name"]
+        if intake["source"] == "quantised file":
+            lines.append(f"{name}: {layer['requantisation']}")
+        if layer["removed"]:
+            lines.append(f"{name}: {layer['removed']} kernels left out ({layer['constant']} constant, "
+                         f"{layer['dead']} unused)")
+        if layer["duplicates"]:
+            lines.append(f"{name}: {layer['duplicates']} kernels repeat another one (kept)")
+        if layer["dropped"]:
+            lines.append(f"{name}: {layer['dropped']:,} weights dropped (--lossy)")
+    accuracy = intake["accuracy"]
+    if accuracy is not None:
+        parts = [f"{kind} {accuracy[kind]:.2%}" for kind in ("float", "integer", "lossy") if kind in accuracy]
+        lines.append(f"accuracy on {accuracy['samples']:,} inputs: {', '.join(parts)}")
+    return lines
+
+
+def gaps(compiled: Compiled, layers: list[dict[str, Any]]) -> list[str]:
+    """Lines that say what keeps the utilisation from 1 in layers whose kernels conflict.
+
+    Parameters
+    ----------
+    compiled : Compiled
+    layers : list of dict
+        The manifest's, with the cycles that were predicted on the same inputs.
+    """
+    lines = []
+    for planned, result, about in zip(compiled.plan.layers, golden.run(compiled.network, compiled.calibration), layers,
+                                      strict=True):
+        packing = planned.packing
+        if packing.complementary or planned.layer.window is not None:
+            continue
+        time = time_shares(planned, result, about["predicted"]["cycles_per_inference"])
+        best = packing.nonzero / (packing.rows_lower_bound * packing.banks)
+        lines.append(
+            f"{planned.layer.name}: multipliers {time.useful:.0%} useful, {time.empty:.0%} at empty places (fill "
+            f"{packing.fill:.2f}, at best {best:.2f}), {time.draining:.0%} draining, {time.uneven:.0%} in lanes done "
+            f"early, {time.waiting:.0%} waiting")
+    return lines
 
 
 def _check_target(settings: Settings, manifest: dict) -> int:

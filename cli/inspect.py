@@ -1,11 +1,12 @@
 """`dovetail inspect`: what a model is made of, and how well it packs."""
 
 import argparse
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
 from ..hw.errors import ModelError
-from ..sw.inspect import inspect_model
+from ..sw.inspect import LayerFacts, find_problems, inspect_model
 from ..sw.reader import read_model
 from .output import print_json, print_table
 
@@ -42,21 +43,49 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({"model": args.model.stem, "layers": [], "supported": False, "problems": [str(error)]})
         raise
-    facts = inspect_model(model)
+    facts, problems = inspect_model(model), find_problems(model)
     if args.json:
-        print_json({"model": model.name, "layers": [asdict(layer) for layer in facts], "supported": True,
-                    "problems": []})
+        print_json({"model": model.name, "layers": [asdict(layer) for layer in facts], "supported": not problems,
+                    "problems": problems})
         return 0
     print_table(
         f"{model.name}: input {' x '.join(map(str, model.input_shape))}",
-        ["layer", "kernels", "inputs", "weights", "density", "winners", "N", "sets", "rows", "least", "fill"],
+        ["layer", "kernels", "inputs", "weights", "density", "winners", "N", "sets", "rows", "fill"],
         [[layer.name, layer.kernels, layer.positions, f"{layer.nonzero:,}", f"{layer.density:.1%}",
-          layer.winners or "all", layer.set_size, layer.sets, layer.rows, layer.rows_lower_bound, f"{layer.fill:.2f}"]
+          layer.winners or "all", layer.set_size, layer.sets, layer.rows, f"{layer.fill:.2f}"]
          for layer in facts])
     print("N kernels make a set. A row holds one weight of every set; fill is the share\n"
           "of these places that holds a weight that is not zero.")
     for layer in facts:
-        if not layer.complementary:
-            print(f"{layer.name}: the mask is not complementary; some positions take several rows, which costs "
-                  f"{layer.rows / layer.positions:.1f} rows a position instead of 1")
+        _print_wrapped(f"{layer.name} ({_kind(layer)}): {_mask(layer)}")
+        _print_wrapped(f"  {layer.gain.text}")
+    for problem in problems:
+        _print_wrapped(f"not supported: {problem}")
     return 0
+
+
+def _print_wrapped(text: str) -> None:
+    print(textwrap.fill(text, 79, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+
+
+def _kind(layer: LayerFacts) -> str:
+    """What the layer computes, and on what numbers."""
+    parts = [layer.op]
+    if layer.vectors > 1:
+        parts.append(f"{layer.vectors:,} windows")
+    if layer.weight_bits is not None:
+        parts.append(f"{layer.weight_bits}-bit weights")
+    if layer.activation != "none":
+        parts.append(f"then {layer.activation}")
+    return ", ".join(parts)
+
+
+def _mask(layer: LayerFacts) -> str:
+    """The pattern of the mask, what it costs where kernels conflict, and what is not needed at all."""
+    parts = [f"{layer.pattern} mask" if layer.pattern in ("dense", "unstructured") else layer.pattern]
+    if not layer.complementary:
+        parts.append(f"not complementary: {layer.rows / layer.positions:.1f} rows a position instead of 1 (at best "
+                     f"{layer.rows_lower_bound / layer.positions:.1f} in {layer.sets} sets)")
+    counts = ((layer.empty_kernels, "kernels without a weight"), (layer.unused_positions, "inputs without a weight"),
+              (layer.duplicates, "kernels that repeat another"))
+    return "; ".join([*parts, *(f"{count:,} {what}" for count, what in counts if count)])

@@ -4,8 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from ..boards.build_folder import Build, check_verilog, read_build
 from ..hw.errors import DovetailError
 from ..sim.simulate import Engine
@@ -77,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _warn_of_scale(network: Network, samples: Samples) -> None:
     """Say on stderr where inputs lie far outside what the network was calibrated for: their scale is likely missing."""
     low, high = network.layers[0].input_range
-    codes = samples.x * (samples.scale / network.input_scale)
+    codes = (samples.x * samples.scale - network.input_origin) / network.input_scale
     outside = float(((codes < low - 0.5) | (codes > high + 0.5)).mean())
     if outside > 0.01:
         print(f"dovetail: {outside:.0%} of the inputs are beyond the codes' range and were clamped: "
@@ -104,7 +102,7 @@ def report(build: Build, samples: Samples, verification: Verification, engine: E
     accuracy = float_accuracy = None
     if samples.labels is not None:
         labels = samples.labels[:count]
-        scores = verification.outputs * np.asarray(build.plan.layers[-1].layer.output_scale)
+        scores = build.plan.layers[-1].layer.real(verification.outputs)
         accuracy = float((scores.argmax(axis=1) == labels).mean())
         real = build.model.run(samples.x[:count] * samples.scale)[-1]
         float_accuracy = float((real.argmax(axis=1) == labels).mean())

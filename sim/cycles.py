@@ -8,12 +8,12 @@ import numpy as np
 from ..hw.arch import ceil_div
 from ..sw.plan import Plan, PlannedLayer
 from .engine_cycles import EngineCycles, lane_slots
-from .golden import LayerResult, requantise, run
+from .golden import LayerResult, run
 from .select_cycles import SelectCycles
 
 __all__ = ["LayerCycles", "NetworkCycles", "cycles_per_inference", "layer_cycles", "network_cycles"]
 
-#: Registers of ``hw.requantise.Requantise``.
+#: Registers of ``hw.requantise.Requantise``, one stage.
 REQUANTISE_LATENCY = 4
 
 
@@ -72,7 +72,7 @@ class _LayerModel:
     """The units of one layer, followed together."""
 
     def __init__(self, planned: PlannedLayer):
-        self._latency = 0 if planned.arch.requantise is None else REQUANTISE_LATENCY
+        self._latency = REQUANTISE_LATENCY * len(planned.arch.stages)
         self.engine = EngineCycles(planned.arch.engine)
         self.select = SelectCycles(planned.arch.select)
 
@@ -88,7 +88,7 @@ def _selected(planned: PlannedLayer, result: LayerResult) -> np.ndarray:
 
 def _values(planned: PlannedLayer, result: LayerResult) -> np.ndarray:
     """What arrives at the layer's select unit."""
-    return result.sums if planned.arch.requantise is None else requantise(result.sums, planned.layer)
+    return planned.layer.requantise(result.sums[:, 0])
 
 
 def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:

@@ -224,7 +224,7 @@ def _sums_mismatch(
     order = drain_order(assign_kids(planned.packing, arch), arch)
     frames = len(times) // arch.beats
     got = words["values"][:frames * arch.beats].reshape(frames, *order.shape)
-    expected = np.where(order >= 0, result.sums[:frames, order], got)
+    expected = np.where(order >= 0, result.sums[:frames, 0][:, order], got)
     where = np.argwhere(got != expected)
     if not len(where):
         return None

@@ -223,7 +223,7 @@ def test_useful_multiplications_and_accuracy(capsys, files):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda text: text.replace("dovetail-build/1", "dovetail-build/0"), "made by another version"),
+    (lambda text: text.replace("dovetail-build/2", "dovetail-build/1"), "made by another version"),
     (lambda text: text.replace('"folds": ', '"folds": 1'), "manifest.json was changed"),
     (lambda text: text[:100], "no build folder"),
     (lambda text: "[]", "no build folder"),
@@ -236,7 +236,7 @@ def test_damaged_manifest(files, tmp_path, change, message):
         read_build(tmp_path / "build")
 
 
-@pytest.mark.parametrize("file", ["network.v", "network.npz", "golden.npz", "tb.v", "images/map.json"])
+@pytest.mark.parametrize("file", ["network.v", "network.npz", "network.json", "golden.npz", "tb.v", "images/map.json"])
 @pytest.mark.parametrize("change", [lambda octets: octets[:-40], lambda octets: b"", lambda octets: b"?" + octets[1:]])
 def test_damaged_file(files, tmp_path, file, change):
     shutil.copytree(files / "build", tmp_path / "build")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from builders import make_network
+from models import evaluate
 
-from dovetail.hw.arch import AccumulatorKind, Mode, SelectKind, ceil_div
+from dovetail.hw.arch import AccumulatorKind, Mode, ScaleArch, SelectKind, ThresholdArch, ceil_div
 from dovetail.hw.network import NetworkTop
 from dovetail.sim import Engine, Simulation, golden
 from dovetail.sim.cycles import LayerCycles, NetworkCycles, layer_cycles, network_cycles
@@ -37,11 +38,24 @@ NETWORKS = {
     "slow drain": ({"sets": [11, 5], "winners": [2, None]}, ONLY, [{"banks": 1, "lanes": 4, "drain_width": 1}, {}],
                    None),
     "slow consumer": ({"sets": [11, 1], "winners": [9, None]}, ONLY, [{"lanes": 4}, {"banks": 1, "lanes": 1}], None),
-    "shifts only": ({"sets": [3, 2], "multiplier": False}, ONLY, [{}, {}], None),
+    "shifts only": ({"sets": [3, 2], "stages": ["shift"]}, ONLY, [{}, {}], None),
     "signed input": ({"sets": [3, 2], "input_signed": True}, ONLY, [{"mode": ONLY}, {}], None),
     "codes out": ({"sets": [3, 2], "winners": [4, 2], "codes_out": True}, ONLY, [{}, {"drain_width": 2}], None),
     "two bits": ({"sets": [3, 2], "winners": [4, None], "bits": 2, "weight_bits": 2, "input_bits": 1}, ONLY, [{}, {}],
                  None),
+    "signed codes": ({"sets": [3, 2], "codes": (-81, 174)}, SOME, [{}, {"lanes": 2}], None),
+    "zero skipping of signed codes": ({"sets": [3, 2], "codes": (-3, 4), "stages": ["ties"]}, ONLY,
+                                      [{"drain_width": 2}, {"lanes": 4}], None),
+    "own offsets": ({"sets": [3, 2], "codes": (0, 9), "stages": ["offsets"], "winners": [4, None]}, ONLY, [{}, {}],
+                    None),
+    "thresholds": ({"sets": [3, 2], "codes": (0, 3), "stages": ["thresholds"], "winners": [4, None]}, ONLY,
+                   [{}, {"lanes": 2}], None),
+    "steps of two": ({"sets": [3, 2], "codes": (-5, 5), "stages": ["steps of two"]}, ONLY, [{}, {}], None),
+    "bipolar": ({"sets": [3, 2], "stages": ["sign"], "codes": (-1, 1), "codes_out": True}, ALL, [{}, {}], None),
+    "two stages": ({"sets": [3, 2], "codes": (-20, 30), "stages": ["multiplier", "falling"]}, ONLY,
+                   [{"drain_width": 2}, {"lanes": 2}], None),
+    "three stages": ({"codes": (0, 12), "stages": ["offsets", "falling", "thresholds"], "winners": [4, 2],
+                      "codes_out": True}, ONLY, [{"set_size": 4}, {"set_size": 3}], None),
     "three layers": ({"sizes": [9, 12, 7, 3], "sets": [3, None, 2], "winners": [4, None, None]}, ONLY,
                      [{"lanes": 3}, {"lanes": 2, "set_size": 4, "banks": 1}, {"lanes": 1}], 3),
 }
@@ -69,6 +83,8 @@ def test_every_frame(name):
     built = build(name)
     codes = some_codes(built)
     results = golden.run(built.network, codes)
+    for result, expected in zip(results, evaluate(built.network, codes), strict=True):
+        np.testing.assert_array_equal(result.outputs, expected)
     predicted = network_cycles(built, results)
     wide = ceil_div(results[-1].outputs.shape[1], built.arch.layers[-1].select.width)
     run = Simulation(NetworkTop(built.arch, built.images), engine=Engine.AMARANTH).run(
@@ -91,6 +107,14 @@ def test_networks_cover_what_there_is():
     assert {layer.select.losers for layer in layers} == {False, True}
     assert {(layer.select.lanes > layer.select.width) - (layer.select.lanes < layer.select.width)
             for layer in layers} == {-1, 0, 1}
+    stages = [stage for layer in layers for stage in layer.stages]
+    scales = [stage for stage in stages if isinstance(stage, ScaleArch)]
+    assert {len(layer.stages) for layer in layers} == {0, 1, 2, 3}
+    assert {stage.step for stage in stages if isinstance(stage, ThresholdArch)} == {1, 2}
+    for name in ("multiplier_bits", "multiplier_signed", "offset_bits", "ties_to_even"):
+        assert {bool(getattr(stage, name)) for stage in scales} == {False, True}, name
+    assert {(layer.select.kind, layer.select.value_signed) for layer in layers} >= {
+        (SelectKind.ALL, True), (SelectKind.NONZERO, True)}
     assert any(layer.engine.folds > 1 for layer in layers) and any(layer.engine.most_rows > 1 for layer in layers)
 
 

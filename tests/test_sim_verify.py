@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import make_network
+from builders import STAGES, make_network
+from models import evaluate
 
 from dovetail.hw.arch import Mode
 from dovetail.hw.errors import ToolMissing
@@ -74,7 +75,7 @@ def test_wrong_bias_is_named(built):
     kernel = layer.bias.tolist().index(biases[0][beat] - 100)
     sums = golden.run(built.network, codes)[1].sums
     assert (first.layer, first.frame, first.element) == ("fc1 (sums)", 0, kernel)
-    assert (first.expected, first.got) == (sums[0, kernel], sums[0, kernel] + 100)
+    assert (first.expected, first.got) == (sums[0, 0, kernel], sums[0, 0, kernel] + 100)
     assert 0 < first.cycle < found.predicted.last_output[0]
 
 
@@ -137,6 +138,25 @@ def test_modes_agree(mode):
     found = NetworkSimulation(plan(network, Settings(mode=mode)), engine=Engine.AMARANTH).verify(
         np.random.default_rng(4).integers(0, 256, (5, 10)))
     assert found.passed
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_networks(seed):
+    """Sizes, masks, modes, codes and stages at random: outputs are those computed by hand, cycles those predicted."""
+    rng = np.random.default_rng(100 + seed)
+    sizes = rng.integers(3, 13, 3 + seed % 2).tolist()
+    low, high = (0, -1, -5, -81)[seed % 4], (2, 7, 174)[seed % 3]
+    stages = [STAGES[seed], STAGES[-1 - seed]][seed % 2:]
+    winners = [int(rng.integers(1, kernels + 1)) for kernels in sizes[1:]] if not low and "sign" not in stages else None
+    network = make_network(
+        rng, sizes=sizes, winners=winners, sets=[None, 3, 2][:len(sizes) - 1], codes=(low, high), stages=stages,
+        codes_out=True, weight_bits=(2, 4, 8)[seed % 3], input_bits=(1, 8)[seed % 2], input_signed=seed > 3)
+    codes = rng.integers(network.input_range[0], network.input_range[1] + 1, (5, sizes[0]))
+    simulation = NetworkSimulation(plan(network, Settings(mode=list(Mode)[seed % 3])), engine=Engine.AMARANTH)
+    for stalls in (None, seed):
+        found = simulation.verify(codes, stall_seed=stalls)
+        assert found.passed, found.first_mismatch
+        np.testing.assert_array_equal(found.outputs, evaluate(network, codes)[-1])
 
 
 def test_mismatch_in_words():

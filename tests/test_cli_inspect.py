@@ -1,0 +1,67 @@
+"""`dovetail inspect`, in text and as JSON."""
+
+import json
+
+import numpy as np
+import pytest
+from models import make_mlp, node, save_model
+
+from dovetail.cli.main import main
+
+
+def run(capsys, *arguments):
+    capsys.readouterr()
+    code = main(["inspect", *map(str, arguments)])
+    return code, capsys.readouterr().out
+
+
+@pytest.fixture
+def perceptron(tmp_path):
+    rng = np.random.default_rng(0)
+    masks = [rng.random((600, 784)) < 0.06, np.ones((10, 600), bool)]
+    return make_mlp(tmp_path / "mlp.onnx", sizes=(784, 600, 10), winners=60, seed=1, masks=masks)
+
+
+@pytest.fixture
+def convolution(tmp_path):
+    rng = np.random.default_rng(2)
+    constants = {"w": rng.normal(size=(8, 1, 3, 3)).astype(np.float32),
+                 "v": rng.normal(size=(72, 4)).astype(np.float32)}
+    nodes = [node("Conv", ["x", "w"], ["conv0"]), node("Relu", ["conv0"]),
+             node("MaxPool", ["relu"], ["pool"], kernel_shape=[2, 2], strides=[2, 2]), node("Flatten", ["pool"]),
+             node("MatMul", ["flatten", "v"])]
+    return save_model(tmp_path / "conv.onnx", nodes, constants, input_shape=["n", 1, 8, 8], output_shape=["n", 4])
+
+
+def test_text(capsys, perceptron):
+    code, text = run(capsys, perceptron)
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 80
+    words = " ".join(text.split())
+    assert "fc0_node (Linear, then ReLU): unstructured mask; not complementary: " in words
+    assert "at N = 16 this layer would need 1/2." in words
+    assert "fc1_node (Linear): dense mask pruned to 1/10 (complementary, N = 10) it would need 1/10" in words
+
+
+def test_json(capsys, perceptron):
+    code, text = run(capsys, perceptron, "--json")
+    found = json.loads(text)
+    assert code == 0 and found["supported"] and found["problems"] == []
+    first = found["layers"][0]
+    assert (first["op"], first["pattern"], first["winners"], first["vectors"]) == ("Linear", "unstructured", 60, 1)
+    assert set(first["gain"]) == {"set_size", "banks", "rows", "rows_complementary", "text"}
+    assert (first["gain"]["set_size"], first["gain"]["banks"]) == (16, 38)
+
+
+def test_not_built_yet(capsys, convolution):
+    """Convolutions are read and inspected; what is missing is said."""
+    code, text = run(capsys, convolution, "--json")
+    found = json.loads(text)
+    assert code == 0 and not found["supported"]
+    assert found["problems"] == ["node 'conv0_node' (Conv): hardware is not generated yet",
+                                 "node 'pool_node' (MaxPool): hardware is not generated yet"]
+    assert [layer["op"] for layer in found["layers"]] == ["Conv", "Linear"]
+    code, text = run(capsys, convolution)
+    assert code == 0
+    assert "not supported: node 'conv0_node' (Conv): hardware is not generated yet" in text
+    assert "conv0_node (Conv, 36 windows, then ReLU): dense mask" in text
