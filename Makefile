@@ -3,7 +3,9 @@
 #   make demo    the packaged example, from model to verified hardware
 #   make test    lint, types and tests
 #   make lint    lint and types only
+#   make fuzz    10,000 damaged model files, instead of the 300 of `make test`: for the night
 #   make bench   the measurements in benchmarks/
+#   make docs    the tables of docs/operators.md, from the cases that test them
 #   make clean   remove .venv and what the tools left behind
 
 PYTHON ?= python3
@@ -19,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 COMPILER := $(if $(filter-out default undefined,$(origin CXX)),$(CXX),$(shell command -v c++ || command -v g++ || command -v clang++))
 EXTRAS := $(if $(COMPILER),,zig)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint fuzz bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dovetail demo
@@ -31,8 +33,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+fuzz: $(VENV)/.installed-dev
+	DOVETAIL_FUZZ_CASES=10000 $(BIN)/pytest -n 2 tests/test_fuzz_intake.py
+
 bench: $(VENV)/.installed-dev
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python tests/operator_cases.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -179,15 +179,27 @@ def _bounds(wanted: StepFunction, shift: int, multiplier: np.ndarray, ties: bool
     return least, most
 
 
+def _bounding(wanted: StepFunction) -> StepFunction:
+    """Leave out thresholds that bound no offset: those that all kernels always reach, or never, but for the nearest.
+
+    Of 16-bit codes most may be like that.
+    """
+    always = int((wanted.thresholds <= wanted.least).all(axis=1).sum())
+    never = int((wanted.thresholds > wanted.most).all(axis=1).sum())
+    rows = slice(max(always - 1, 0), len(wanted.codes) - max(never - 1, 0))
+    return replace(wanted, thresholds=wanted.thresholds[rows], codes=wanted.codes[rows])
+
+
 def _search(wanted: StepFunction, *, biased: bool, multiplies: bool) -> _Placed | None:
     """Find the least shift that is exact with one offset for all kernels, else with one for each."""
-    coarse = np.unique(np.linspace(0, len(wanted.codes) - 1, _COARSE).astype(np.int64))
-    sample = replace(wanted, thresholds=wanted.thresholds[coarse], codes=wanted.codes[coarse])
+    bounding = _bounding(wanted)
+    coarse = np.unique(np.linspace(0, len(bounding.codes) - 1, _COARSE).astype(np.int64))
+    sample = replace(bounding, thresholds=bounding.thresholds[coarse], codes=bounding.codes[coarse])
     own = None
     for shift in _shifts(wanted, multiplies):
         tried = list(_candidates(wanted, shift)) if multiplies else [np.ones_like(wanted.least)]
         for ties in (False, True):
-            for function in (sample, wanted):
+            for function in (sample, bounding):
                 bounds = [_bounds(function, shift, multiplier, ties) for multiplier in tried]
                 if not np.any([least <= most for least, most in bounds], axis=0).all():
                     break

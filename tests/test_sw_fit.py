@@ -174,3 +174,14 @@ class TestNearest:
         found = fit(wanted, biased=True)
         assert found.exactness is Exactness.SHIFT
         assert found.stage.shift == 43
+
+
+def test_thresholds_out_of_reach():
+    """Sixteen-bit codes of which the sums reach few: the answer is that of the few, and comes at once."""
+    x = np.arange(-40, 60)[:, np.newaxis]
+    codes = np.clip(np.floor((x * [3, 5] + 2) / 4), 0, 60_000).astype(np.int64)
+    found = exact(codes, least=-40, slope=[0.75, 1.25], low=0, high=60_000)
+    few = exact(codes, least=-40, slope=[0.75, 1.25], low=0, high=int(codes.max()) + 1)
+    assert (found.stage.shift, found.stage.offset) == (few.stage.shift, few.stage.offset)
+    np.testing.assert_array_equal(found.stage.multiplier, few.stage.multiplier)
+    np.testing.assert_array_equal(found.bias, few.bias)

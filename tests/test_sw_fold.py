@@ -217,8 +217,8 @@ def test_check_chain_wrong():
         (chain(L, replace(WINNERS, winners=3)),
          "node 'k' (TopK) must have K of 1 to 2 (the length of its vector), not 3"),
         (chain(L, affine([1], [1])), "node 'a' (Mul) must have 2 scales, not 1"),
-        (chain(L, POOL), "node 'p' (MaxPool) must pool the image (2, 1, 1) that the layer before it makes, as it "
-                         "stands"),
+        (chain(L, POOL), "node 'p' (MaxPool) must follow a Conv or AveragePool, not 'l' (Gemm), whose output is one "
+                         "pixel; the nearest supported form is without it"),
     ]:
         refused(lambda bad=bad: check_chain(bad), message)
 

@@ -119,7 +119,8 @@ QUANT = {"domain": QONNX}
     ((2, 4, 4), [node("Conv", "x k b")], None),
     ((2, 4, 4), [node("Conv", "x k four")], "node 'conv_n' (Conv) must have 3 biases, not of shape (4,)"),
     ((2, 4, 4), [node("Conv", "x kp", pads=[500] * 4)],
-     "node 'conv_n' (Conv) must make at most 1048576 elements, not 3024048"),
+     "node 'conv_n' (Conv) must take at most 1048576 elements, pads (500, 500, 500, 500) included, not 2016032; the "
+     "nearest supported form has pads below its kernel"),
     ((2, 4, 4), [CONV, node("MaxPool", "c", kernel_shape=[2, 2], pads=[0, 0, 0, 2])],
      "node 'maxpool_n' (MaxPool) must have pads smaller than its kernel (2, 2), not (0, 0, 0, 2)"),
     ((2, 4, 4), [CONV, node("MaxPool", "c", kernel_shape=[2, 2], dilations=[2, 2])],
@@ -498,3 +499,14 @@ def test_dense_weights():
     assert_array_equal(model.layers[0].codes, [[1, 2, 3, 0, 0, 0], [4, 5, 6, 0, 0, 0], [0, 0, 0, 7, 8, 9],
                                                [0, 0, 0, 10, 11, 12]])
     assert_array_equal(model.layers[0].scale, [1, 2, 4, 8])
+
+
+def test_many_constants_from_shapes():
+    """What is computed from the shape of a value is bounded in all, node by node as it is made."""
+    rows = np.array([2048, 2048])
+    nodes = [node("Shape", "x", "n"), node("Gather", "n first", "one")]
+    nodes += [item for number in range(5) for item in (
+        node("Expand", "one rows", f"e{number}"), node("Add", f"e{number} one", f"a{number}"))]
+    with pytest.raises(ModelError, match=r"^node 'a1_n' \(Add\) is one of many constants to compute, at most 16777216 "
+                                         r"elements together; the nearest supported form has them as initializers$"):
+        lower([*nodes, node("Gemm", "x wt", "g")], C | {"first": np.array([1]), "rows": rows}, ["n", 4])

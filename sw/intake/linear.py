@@ -42,7 +42,8 @@ def _layer(
                                 "per tensor or along the axis of the kernels")
         if not (scale > 0).all():
             raise trouble(node, "must have weights with a positive scale")
-        values = codes * scale[:, np.newaxis]
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = codes * scale[:, np.newaxis]
     bias = np.zeros(len(values)) if bias is None else bias
     check_finite(node.name, node.op, weights=values, bias=bias)
     return FloatLayer(name=node.name, op=node.op, weights=values, bias=bias, codes=codes, scale=scale, window=window)

@@ -116,8 +116,8 @@ def _check_room(node: Node, window: Window) -> None:
     gathered = math.prod(window.output_size) * window.positions
     if gathered > MAX_GATHERED:
         raise trouble(node, f"must have windows of at most {MAX_GATHERED} elements together, not {gathered}: "
-                            f"{math.prod(window.output_size)} windows of {window.positions}; the nearest supported form "
-                            "has a smaller kernel or larger strides")
+                            f"{math.prod(window.output_size)} windows of {window.positions}; the nearest supported "
+                            "form has a smaller kernel or larger strides")
 
 
 def _overhang(size: int, kernel: int, stride: int, first: int, last: int) -> int:

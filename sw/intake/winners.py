@@ -96,9 +96,11 @@ class _Facts:
         self.ones: set[str] = set()
         for name, tensor in graph.constants.items():
             if tensor.values.dtype.kind in "fiub" and tensor.values.size:
-                if not tensor.values.any():
+                with np.errstate(invalid="ignore"):   # NaN is neither
+                    zero, one = not tensor.values.any(), bool((tensor.values == 1).all())
+                if zero:
                     self.zeros.add(name)
-                elif (tensor.values == 1).all():
+                elif one:
                     self.ones.add(name)
 
     def take(self, node: Node) -> Node:
@@ -351,4 +353,4 @@ def _is_on(key: object, grid: object) -> bool:
 
 def _keeps_one(scale: float) -> bool:
     """Whether quantisation with this scale leaves a one as it is."""
-    return scale > 0 and abs(scale * np.rint(1 / scale) - 1) < _CLOSE
+    return 2.0**-16 < scale < 2 and abs(scale * round(1 / scale) - 1) < _CLOSE
