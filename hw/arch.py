@@ -475,9 +475,8 @@ class WindowArch:
         A pixel is its selected (channel, value) pairs; otherwise all its channels come, in order, and every element of
         a window is handed on, padding included.
     depth : int
-        The buffer holds ``depth`` times the kernel's height in rows. With one, no row of the next window row comes in
-        while the last one that its place is needed for is read; with two, the first windows of an image are complete
-        when the last of the image before are read.
+        The buffer holds ``depth`` times the kernel's height in rows. With one, no further row comes in while a window
+        row is read that sees the whole buffer; with two, the next image's first windows become complete meanwhile.
     block_ram : bool or None
         Whether pairs are kept in block RAM; None leaves that to synthesis.
     """
