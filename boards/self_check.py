@@ -96,10 +96,9 @@ def testbench(arch: NetworkArch, *, frames: int, in_bits: int, out_bits: int, cy
         A module ``tb`` around ``network``. It prints a line that begins with ``PASS`` or ``FAIL``, and gives up after
         100 times the predicted cycles and 10,000 more.
     """
-    first, last = arch.layers[0].engine, arch.layers[-1].select
     load = ",\n    .load__payload(64'd0), .load__valid(1'b0), .load__ready()" if arch.loadable else ""
     return _TEMPLATE.format(
-        frames=frames, inputs=frames * ceil_div(first.positions, arch.input_width), outputs=frames * last.words,
+        frames=frames, inputs=frames * arch.input_beats, outputs=frames * arch.output_beats,
         cycles=cycles, limit=100 * cycles + 10_000, in_msb=in_bits - 1, out_msb=out_bits - 1, load=load)
 
 

@@ -115,6 +115,9 @@ class EngineArch:
         Most rows of one position in one fold.
     accumulator : AccumulatorKind
         What the accumulator files are made of.
+    own_addresses : bool
+        Every lane has a local address of its own in a beat (windows of a convolution); otherwise one address serves
+        all lanes.
     """
 
     positions: int
@@ -134,6 +137,7 @@ class EngineArch:
     row_table: bool = False
     most_rows: int = 1
     accumulator: AccumulatorKind = AccumulatorKind.LUT_RAM
+    own_addresses: bool = False
 
     def __post_init__(self) -> None:
         _check_positive(self, "positions", "lanes", "banks", "folds", "set_size", "columns", "drain_width",
@@ -346,13 +350,79 @@ class SelectArch:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerArch:
-    """One layer: engine, stages of requantisation (none where the sums themselves are the result) and selection."""
+    """One layer: windows, engine, stages of requantisation (none where the sums themselves are the result), pooling and
+    selection.
+
+    Members
+    -------
+    window : WindowArch or None
+        Of a convolution; every window is a vector of the engine, position ``address * lanes + lane`` of it being what
+        the window's lane ``lane`` has at local address ``address``.
+    joined : int
+        Vectors of the layer before, pixels of an image, that make one vector: element ``e`` of pixel ``p`` is position
+        ``p * elements + e`` of the engine. 1 for a convolution, which takes the pixels as they are.
+    pool : PoolArch or None
+        Max-pooling of what the stages make of the windows of an image.
+    """
 
     name: str
     mode: Mode
+    window: "WindowArch | None" = None
+    joined: int = 1
     engine: EngineArch
     stages: tuple[ScaleArch | ThresholdArch, ...]
+    pool: "PoolArch | None" = None
     select: SelectArch
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "joined")
+        window, pool, engine, select = self.window, self.pool, self.engine, self.select
+        if (window is not None) != engine.own_addresses:
+            raise ValueError(f"own_addresses must be {window is not None}, not {engine.own_addresses!r}")
+        if window is None:
+            if engine.positions % self.joined:
+                raise ValueError(f"joined must divide positions ({engine.positions}), not {self.joined!r}")
+            if self.joined > 1 and self.elements % engine.lanes:
+                raise ValueError(f"lanes must divide the {self.elements} channels of a pixel, not {engine.lanes!r}")
+        else:
+            if self.joined != 1:
+                raise ValueError(f"joined must be 1 for a convolution, not {self.joined!r}")
+            for name, of_window, of_engine in (
+                    ("positions", window.lanes * window.lane_positions, engine.positions),
+                    ("lanes", window.lanes, engine.lanes), ("indexed", window.indexed, engine.indexed),
+                    ("activation_bits", window.activation_bits, engine.activation_bits),
+                    ("activation_signed", window.activation_signed, engine.activation_signed)):
+                if of_window != of_engine:
+                    raise ValueError(f"{name} of the engine must be the window's, {of_window!r}, not {of_engine!r}")
+        if pool is not None:
+            if window is None or (pool.height, pool.width) != window.output_size:
+                raise ValueError(f"pool must take the image of the windows, not {pool.height!r} x {pool.width!r}")
+            if (pool.beats, pool.ports) != (select.beats, select.width):
+                raise ValueError(f"pool must take {select.beats} beats of {select.width}, not {pool.beats!r} of "
+                                 f"{pool.ports!r}")
+            if (pool.value_bits, pool.value_signed) != (select.value_bits, select.value_signed):
+                raise ValueError(f"pool must hold codes of {select.value_bits} bits, not {pool.value_bits!r}")
+
+    @property
+    def elements(self) -> int:
+        """Elements of a vector, or pixel, of the layer before."""
+        return self.engine.positions // self.joined if self.window is None else self.window.channels
+
+    @property
+    def arrivals(self) -> int:
+        """Vectors, or pixels, that arrive for one frame."""
+        return self.joined if self.window is None else self.window.height * self.window.width
+
+    @property
+    def input_lanes(self) -> int:
+        """Elements per beat that arrive."""
+        return self.engine.lanes if self.window is None else self.window.input_lanes
+
+    @property
+    def pixels(self) -> int:
+        """Vectors that leave the layer for one frame."""
+        rows, columns = (1, 1) if self.window is None else (self.pool or self.window).output_size
+        return rows * columns
 
     @property
     def stage_formats(self) -> tuple[tuple[int, bool], ...]:
@@ -364,8 +434,9 @@ class LayerArch:
 class NetworkArch:
     """A pipeline of layers.
 
-    ``input_width`` codes arrive per beat; it divides the first engine's lanes. ``loadable`` memories
-    can be written at run time through the ``load`` stream; their initial contents are kept either way.
+    ``input_width`` codes arrive per beat; it divides the first engine's lanes or, of an image, the channels.
+    ``loadable`` memories can be written at run time through the ``load`` stream; their initial contents are kept
+    either way.
     """
 
     layers: tuple[LayerArch, ...]
@@ -376,12 +447,40 @@ class NetworkArch:
         _check_positive(self, "input_width")
         if not self.layers:
             raise ValueError("layers must hold at least one layer, not ()")
-        lanes = self.layers[0].engine.lanes
-        if lanes % self.input_width:
+        first = self.layers[0]
+        lanes = first.engine.lanes
+        if first.window is not None:
+            if first.window.channels % self.input_width or first.window.input_lanes != self.input_width:
+                raise ValueError(f"input_width must divide the image's channels ({first.window.channels}) and be the "
+                                 f"first window's input_lanes ({first.window.input_lanes}), not {self.input_width!r}")
+        elif lanes % self.input_width:
             raise ValueError(f"input_width must divide the first layer's lanes ({lanes}), not {self.input_width!r}")
+        elif first.joined != 1:
+            raise ValueError(f"joined must be 1 in the first layer, not {first.joined!r}")
         for before, after in pairwise(self.layers):
-            if before.select.lanes != after.engine.lanes or before.select.kernels != after.engine.positions:
+            if ((before.select.lanes, before.select.kernels, before.pixels)
+                    != (after.input_lanes, after.elements, after.arrivals)):
                 raise ValueError(f"layers must fit together, not {before.name!r} and {after.name!r}")
+
+    @property
+    def input_codes(self) -> int:
+        """Codes of an input frame."""
+        return self.layers[0].arrivals * self.layers[0].elements
+
+    @property
+    def input_beats(self) -> int:
+        """Beats of an input frame; each belongs to one pixel."""
+        return ceil_div(self.input_codes, self.input_width)
+
+    @property
+    def input_pixels(self) -> int:
+        """Pixels of an input frame; 1 where it is no image."""
+        return self.layers[0].arrivals
+
+    @property
+    def output_beats(self) -> int:
+        """Beats of an output frame, each of ``layers[-1].select.width`` elements of one vector at most."""
+        return self.layers[-1].pixels * self.layers[-1].select.words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from .drain import Drain
 from .drain_control import DrainControl
 from .intake import Intake
 from .lane import Lane
-from .layouts import Token, activation_shape, beat_layout, load_layout, vector_layout
+from .layouts import Token, engine_layout, load_layout, vector_layout
 
 __all__ = ["Engine", "memories"]
 
@@ -38,7 +38,7 @@ class Engine(wiring.Component):
 
     Members
     -------
-    i : In(stream.Signature(beat_layout(...)))
+    i : In(stream.Signature(engine_layout(arch)))
     credit : In(Token)
         One token per vector from the unit behind ``o``.
     o : Out(stream.Signature(vector_layout(...)))
@@ -53,9 +53,8 @@ class Engine(wiring.Component):
 
     def __init__(self, arch: EngineArch, images: EngineImages, *, load_ids: Mapping[str, int] | None = None):
         self._arch, self._images, self._load_ids = arch, images, load_ids
-        beat = beat_layout(lanes=arch.lanes, address_bits=bits_for(arch.lane_positions), value=activation_shape(arch))
         members = {
-            "i": In(stream.Signature(beat)), "credit": In(Token),
+            "i": In(stream.Signature(engine_layout(arch))), "credit": In(Token),
             "o": Out(stream.Signature(vector_layout(width=arch.drain_width, value=signed(arch.sum_bits)))),
         }
         if load_ids is not None:
@@ -75,7 +74,7 @@ class Engine(wiring.Component):
         for number in range(arch.lanes):
             m.submodules[f"lane{number}"] = lane = Lane(arch, self._images, lane=number, load_ids=self._load_ids)
             m.d.comb += [
-                lane.push.eq(intake.push[number]), lane.address.eq(intake.address),
+                lane.push.eq(intake.push[number]), lane.address.eq(intake.addresses[number]),
                 lane.value.eq(intake.values[number]), lane.end.eq(intake.end), lane.drain.eq(control.drain),
                 lane.retire.eq(control.retire), lane.word.eq(control.word), lane.half.eq(control.half),
                 drain.sums[number].eq(lane.sums),

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .arch import EngineArch, bits_for
-from .layouts import activation_shape, beat_layout
+from .layouts import activation_shape, engine_layout
 
 __all__ = ["Intake"]
 
@@ -16,8 +16,8 @@ class Intake(wiring.Component):
 
     Members
     -------
-    i : In(stream.Signature(beat_layout(...)))
-    push : Out(lanes), address : Out, values : Out(ArrayLayout), end : Out(1)
+    i : In(stream.Signature(engine_layout(arch)))
+    push : Out(lanes), addresses : Out(ArrayLayout), values : Out(ArrayLayout), end : Out(1)
         To the lanes' ``ReplayBuffer``.
     vector_end : In(lanes)
         A lane takes the last slot of a vector.
@@ -25,18 +25,18 @@ class Intake(wiring.Component):
 
     i: stream.Interface
     push: Signal
-    address: Signal
+    addresses: data.View
     values: data.View
     end: Signal
     vector_end: Signal
 
     def __init__(self, arch: EngineArch):
         self._arch = arch
-        address_bits, value = bits_for(arch.lane_positions), activation_shape(arch)
         super().__init__({
-            "i": In(stream.Signature(beat_layout(lanes=arch.lanes, address_bits=address_bits, value=value))),
-            "push": Out(arch.lanes), "address": Out(address_bits), "values": Out(data.ArrayLayout(value, arch.lanes)),
-            "end": Out(1), "vector_end": In(arch.lanes),
+            "i": In(stream.Signature(engine_layout(arch))), "push": Out(arch.lanes),
+            "addresses": Out(data.ArrayLayout(bits_for(arch.lane_positions), arch.lanes)),
+            "values": Out(data.ArrayLayout(activation_shape(arch), arch.lanes)), "end": Out(1),
+            "vector_end": In(arch.lanes),
         })
 
     def elaborate(self, platform):
@@ -51,7 +51,9 @@ class Intake(wiring.Component):
         transfer = Signal()
         m.d.comb += [
             free.eq(Cat(*finished).all()), self.i.ready.eq(held != 2), transfer.eq(self.i.valid & self.i.ready),
-            self.end.eq(transfer & self.i.p.last), self.address.eq(self.i.p.address), self.values.eq(self.i.p.values),
+            self.end.eq(transfer & self.i.p.last), self.values.eq(self.i.p.values),
+            *(self.addresses[lane].eq(self.i.p.addresses[lane] if self._arch.own_addresses else self.i.p.address)
+              for lane in range(self._arch.lanes)),
         ]
         with m.If(transfer):
             m.d.comb += self.push.eq(self.i.p.mask)

@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 from .arch import EngineArch, SelectArch, WindowArch, bits_for
 
 __all__ = [
-    "Token", "activation_shape", "arrival_layout", "beat_layout", "frame_layout", "item_layout", "load_layout",
-    "place_layout", "tap_layout", "threshold_layout", "vector_layout", "window_layout",
+    "Token", "activation_shape", "arrival_layout", "beat_layout", "engine_layout", "frame_layout", "item_layout",
+    "load_layout", "place_layout", "tap_layout", "threshold_layout", "vector_layout", "window_layout",
 ]
 
 #: A token per frame that its giver can take whole. ``valid`` and ``ready`` as in a stream, without a payload.
@@ -30,6 +30,12 @@ def beat_layout(*, lanes: int, address_bits: int, value: ShapeLike) -> data.Stru
         "address": unsigned(address_bits), "values": data.ArrayLayout(value, lanes), "mask": unsigned(lanes),
         "last": unsigned(1),
     })
+
+
+def engine_layout(arch: EngineArch) -> data.StructLayout:
+    """What an engine takes: beats with one address, or windows with an address a lane."""
+    layout = window_layout if arch.own_addresses else beat_layout
+    return layout(lanes=arch.lanes, address_bits=bits_for(arch.lane_positions), value=activation_shape(arch))
 
 
 def item_layout(arch: EngineArch) -> data.StructLayout:

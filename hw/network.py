@@ -8,11 +8,14 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .arch import LayerArch, LayerImages, NetworkArch
 from .engine import Engine
-from .frames import InputFrames, OutputFrames
+from .frames import InputFrames, OutputFrames, PixelFrames
+from .join import Join
 from .layouts import activation_shape, frame_layout, load_layout
 from .memory_map import memory_map, stage_prefix
+from .pool import Pool
 from .requantise import Requantise
 from .select import Select
+from .windows import Windows
 
 __all__ = ["LayerUnit", "NetworkTop", "result_shape"]
 
@@ -24,11 +27,16 @@ def result_shape(arch: NetworkArch) -> Shape:
 
 
 class LayerUnit(wiring.Component):
-    """Engine, stages of requantisation and selection of one layer.
+    """The units of one layer.
+
+    ::
+
+        i -> [Windows | Join] -> Engine -> stages -> [Pool] -> Select -> o
 
     Members
     -------
     i : In(stream.Signature(beat_layout(...)))
+        Vectors, or the pixels of an image.
     o : Out(stream.Signature(beat_layout(...)))
     load : In(stream.Signature(load_layout)), only with ``load_ids``
     """
@@ -39,6 +47,13 @@ class LayerUnit(wiring.Component):
 
     def __init__(self, arch: LayerArch, images: LayerImages, *, load_ids: Mapping[str, int] | None = None):
         self._loadable = load_ids is not None
+        self.entry = None
+        if arch.window is not None:
+            self.entry = Windows(arch.window)
+        elif arch.joined > 1:
+            self.entry = Join(vectors=arch.joined, elements=arch.elements, lanes=arch.engine.lanes,
+                              value=activation_shape(arch.engine))
+        self.pool = None if arch.pool is None else Pool(arch.pool)
         self.engine = Engine(arch.engine, images.engine, load_ids=load_ids)
         self.stages = []
         for number, stage in enumerate(zip(arch.stages, images.stages, arch.stage_formats, strict=True)):
@@ -49,7 +64,7 @@ class LayerUnit(wiring.Component):
                 stage[0], stage[1], value=stage[2], width=arch.engine.drain_width, beats=arch.engine.beats,
                 load_ids=ids))
         self.select = Select(arch.select, images.select, load_ids)
-        members = {"i": In(self.engine.i.signature.flip()), "o": Out(self.select.o.signature)}
+        members = {"i": In((self.entry or self.engine).i.signature.flip()), "o": Out(self.select.o.signature)}
         if load_ids is not None:
             members["load"] = In(stream.Signature(load_layout))
         super().__init__(members)
@@ -57,14 +72,26 @@ class LayerUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.engine, m.submodules.select = engine, select = self.engine, self.select
-        connect(m, flipped(self.i), engine.i)
+        if self.entry is None:
+            connect(m, flipped(self.i), engine.i)
+        else:
+            m.submodules.entry = self.entry
+            connect(m, flipped(self.i), self.entry.i)
+            connect(m, entry=self.entry.o, engine=engine.i)
         connect(m, flipped(self.o), select.o)
-        connect(m, engine=engine.credit, select=select.credit)
         upstream = engine.o
         for number, stage in enumerate(self.stages):
             m.submodules[f"stage{number}"] = stage
             connect(m, upstream, stage.i)
             upstream = stage.o
+        if self.pool is None:
+            connect(m, engine=engine.credit, select=select.credit)
+        else:
+            m.submodules.pool = pool = self.pool
+            connect(m, upstream, pool.i)
+            connect(m, engine=engine.credit, pool=pool.credit)
+            connect(m, pool=pool.o_credit, select=select.credit)
+            upstream = pool.o
         connect(m, upstream, select.i)
         if self._loadable:
             m.d.comb += self.load.ready.eq(1)
@@ -77,12 +104,13 @@ class NetworkTop(wiring.Component):
     """The network: a stream of input codes in, a stream of results out.
 
     A frame in is one input vector in the model's order, ``arch.input_width`` codes a beat; a frame out is one result
-    vector in the model's order. Any number of frames may be on their way. Reset, at any time, drops them all.
+    vector in the model's order. Images, in and out, come pixel by pixel: row, column, channel. Any number of frames may
+    be on their way. Reset, at any time, drops them all.
 
     Members
     -------
     i : In(stream.Signature(frame_layout(..., keep=False)))
-        See ``InputFrames`` for frames of a wrong length.
+        See ``InputFrames`` and ``PixelFrames`` for frames of a wrong length.
     o : Out(stream.Signature(frame_layout(..., keep=True)))
     load : In(stream.Signature(load_layout)), only where ``arch.loadable``
         Always ready. Writes one row, 32 bits at a time, of the memories that ``memory_map`` lists; the network must be
@@ -113,10 +141,15 @@ class NetworkTop(wiring.Component):
         m = Module()
         arch = self._arch
         first, last = arch.layers[0].engine, arch.layers[-1].select
-        m.submodules.input = source = InputFrames(
-            length=first.positions, width=arch.input_width, lanes=first.lanes, value=activation_shape(first),
-            skip_zeros=first.indexed)
-        m.submodules.output = sink = OutputFrames(length=last.kernels, width=last.width, value=result_shape(arch))
+        if arch.layers[0].window is None:
+            source = InputFrames(length=first.positions, width=arch.input_width, lanes=first.lanes,
+                                 value=activation_shape(first), skip_zeros=first.indexed)
+        else:
+            source = PixelFrames(pixels=arch.layers[0].arrivals, channels=arch.layers[0].elements, width=arch.input_width,
+                                 value=activation_shape(first), skip_zeros=first.indexed)
+        m.submodules.input = source
+        m.submodules.output = sink = OutputFrames(
+            length=last.kernels, vectors=arch.layers[-1].pixels, width=last.width, value=result_shape(arch))
         connect(m, flipped(self.i), source.i)
         connect(m, flipped(self.o), sink.o)
         upstream = source.o

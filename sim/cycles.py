@@ -1,15 +1,18 @@
 """Exact cycle model of a network, and of each of its layers alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..hw.arch import ceil_div
+from ..hw.arch import SelectKind
 from ..sw.plan import Plan, PlannedLayer
+from ..sw.positions import pixel_vectors
 from .engine_cycles import EngineCycles, lane_slots
 from .golden import LayerResult, run
-from .select_cycles import SelectCycles
+from .pool_cycles import PoolCycles
+from .select_cycles import SelectCycles, SentWords, sent_words
+from .window_cycles import WindowCycles
 
 __all__ = ["LayerCycles", "NetworkCycles", "cycles_per_inference", "layer_cycles", "network_cycles"]
 
@@ -68,27 +71,131 @@ class LayerCycles:
         return self.useful_multiplications / (self.multipliers * self.cycles_per_inference)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Frame:
+    """What decides the times of one layer for one frame.
+
+    Members
+    -------
+    pairs : int (height, width) or None
+        Of each pixel that arrives; None where windows do not depend on it.
+    slots : list (vectors) of lists (F,) of lists (P,)
+        See `lane_slots`.
+    words : list (pixels) of SentWords
+    """
+
+    pairs: np.ndarray | None
+    slots: list[list[list[int]]]
+    words: list[SentWords]
+
+
 class _LayerModel:
-    """The units of one layer, followed together."""
+    """The units of one layer, and of those behind it, followed together.
 
-    def __init__(self, planned: PlannedLayer):
-        self._latency = REQUANTISE_LATENCY * len(planned.arch.stages)
-        self.engine = EngineCycles(planned.arch.engine)
-        self.select = SelectCycles(planned.arch.select)
+    Announce a frame with ``frame``. Then ask ``ready`` when the next vector's (or pixel's) first beat can transfer and
+    call ``push``, for each of the frame's: all that it lets go goes on at once, through all layers. What a unit waits
+    for is always something earlier in the order of vectors, so that it is known by then.
+    """
 
-    def vector(self, slots: np.ndarray, values: np.ndarray, *, last_input: int, ready: int) -> int:
-        """Cycle in which the vector's last beat leaves the layer."""
-        times = self.engine.vector(slots, last_input=last_input, token=self.select.token())
-        return self.select.frame(values, taken=times.token, last_beat=times.last_beat + self._latency, ready=ready).last
+    def __init__(self, planned: PlannedLayer, following: "_LayerModel | None" = None):
+        arch = planned.arch
+        self._arch, self._following = arch, following
+        self._latency = REQUANTISE_LATENCY * len(arch.stages)
+        self._windows = None if arch.window is None else WindowCycles(arch.window)
+        self._engine, self._select = EngineCycles(arch.engine), SelectCycles(arch.select)
+        self._pool = None if arch.pool is None else PoolCycles(arch.pool)
+        self._arrived = 0       # vectors of those that are joined
+        self._slots: Iterator[list[list[int]]] = iter(())
+        self._words: Iterator[SentWords] = iter(())
+        self.last_beat = -1     # cycle in which the last beat so far left the layer
+
+    def frame(self, frame: _Frame) -> None:
+        """Announce the next frame."""
+        self._slots, self._words = iter(frame.slots), iter(frame.words)
+        if self._windows is not None and self._arch.window is not None:
+            pairs = frame.pairs
+            self._windows.image(np.zeros((self._arch.window.height, self._arch.window.width), np.int64)
+                                if pairs is None else pairs)
+
+    def ready(self) -> int:
+        """First cycle in which the next vector's first beat can transfer; a vector, once begun, does not wait."""
+        if self._windows is not None:
+            return self._windows.ready()
+        return 0 if self._arrived else self._engine.ready()
+
+    def push(self, first: int, last: int) -> None:
+        """Account for the next vector, or pixel, whose first and last beats transferred in these cycles."""
+        if self._windows is not None:
+            for _ in self._windows.pixel(first=first, last=last):
+                self._vector(self._windows.window(self._engine.ready()).last)
+            return
+        self._arrived = (self._arrived + 1) % self._arch.joined
+        if not self._arrived:
+            self._vector(last)
+
+    def _vector(self, last: int) -> None:
+        """The engine has the next vector whole."""
+        pool, token = self._pool, self._select.token()
+        if pool is not None:
+            token = pool.token(token)
+        times = self._engine.vector(next(self._slots), last_input=last, token=token)
+        last_beat = times.last_beat + self._latency
+        if pool is None:
+            self._emit(times.token, last_beat)
+            return
+        pooled = pool.vector(taken=times.token, first_beat=times.first_beat + self._latency, last_beat=last_beat)
+        if pooled is not None:
+            self._emit(pooled.taken, pooled.last_beat)
+        while pool.is_padding:
+            pooled = pool.pad(self._select.token())
+            if pooled is not None:
+                self._emit(pooled.taken, pooled.last_beat)
+
+    def _emit(self, taken: int, last_beat: int) -> None:
+        """The select unit has the next vector whole."""
+        behind = self._following
+        sent = self._select.emit(next(self._words), taken=taken, last_beat=last_beat,
+                                 ready=0 if behind is None else behind.ready())
+        self.last_beat = sent.last
+        if behind is not None:
+            behind.push(sent.first, sent.last)
 
 
-def _selected(planned: PlannedLayer, result: LayerResult) -> np.ndarray:
-    return result.inputs != 0 if planned.arch.engine.indexed else np.ones_like(result.inputs, bool)
+def _chain(layers: Sequence[PlannedLayer]) -> list[_LayerModel]:
+    """The models of layers one behind the other."""
+    models: list[_LayerModel] = []
+    for planned in reversed(layers):
+        models.insert(0, _LayerModel(planned, models[0] if models else None))
+    return models
 
 
-def _values(planned: PlannedLayer, result: LayerResult) -> np.ndarray:
-    """What arrives at the layer's select unit."""
-    return planned.layer.requantise(result.sums[:, 0])
+class _Frames:
+    """Works out a layer's frames from the golden model's results."""
+
+    def __init__(self, planned: PlannedLayer, result: LayerResult):
+        self._planned, self._result = planned, result
+        self._rows = planned.rows
+        self._constant: list[list[list[int]]] | None = None
+        arch = planned.arch.engine
+        if not arch.indexed:
+            # Lanes with the same slots go in step for ever: one of each kind is enough.
+            slots = lane_slots(arch, np.ones((1, arch.positions), bool), self._rows)[0]
+            self._constant = [np.unique(slots, axis=1).tolist()] * planned.layer.vectors
+
+    def __getitem__(self, number: int) -> _Frame:
+        planned, arch = self._planned, self._planned.arch
+        outputs = self._result.outputs[number:number + 1]
+        taken = self._result.inputs[number:number + 1] != 0
+        slots, pairs = self._constant, None
+        if slots is None:
+            vectors = taken if planned.layer.window is None else planned.layer.window.gather(taken)[0]
+            slots = lane_slots(arch.engine, vectors[:, planned.order], self._rows).tolist()
+            if arch.window is not None:
+                pairs = np.count_nonzero(taken.reshape(-1, arch.window.height, arch.window.width), axis=0)
+        select = arch.select
+        every = select.kind is SelectKind.ALL or select.losers      # a winner is never zero
+        sent = pixel_vectors(np.ones_like(outputs, bool) if every else outputs != 0, arch.pixels)
+        return _Frame(pairs=pairs, slots=slots, words=sent_words(select, sent.reshape(arch.pixels, -1)))
 
 
 def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:
@@ -98,26 +205,26 @@ def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:
     ----------
     plan : Plan
     results : sequence of LayerResult
-        The golden model's, one a layer, n vectors each.
+        The golden model's, one a layer, n inputs each.
 
     Returns
     -------
     NetworkCycles
     """
-    models = [_LayerModel(planned) for planned in plan.layers]
-    slots = [lane_slots(planned.arch.engine, _selected(planned, result), planned.rows)
-             for planned, result in zip(plan.layers, results, strict=True)]
-    values = [_values(planned, result) for planned, result in zip(plan.layers, results, strict=True)]
-    frames = len(results[0].inputs)
-    beats = ceil_div(plan.arch.layers[0].engine.positions, plan.arch.input_width)
-    first_input, last_output = np.zeros(frames, np.int64), np.zeros(frames, np.int64)
-    for frame in range(frames):
-        first_input[frame] = models[0].engine.ready()
-        last = int(first_input[frame]) + beats - 1
-        for number, model in enumerate(models):
-            ready = models[number + 1].engine.ready() if number + 1 < len(models) else 0
-            last = model.vector(slots[number][frame], values[number][frame], last_input=last, ready=ready)
-        last_output[frame] = last
+    models = _chain(plan.layers)
+    frames = [_Frames(planned, result) for planned, result in zip(plan.layers, results, strict=True)]
+    count, arrivals = len(results[0].inputs), plan.arch.input_pixels
+    beats = plan.arch.input_beats // arrivals
+    first_input, last_output = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for number in range(count):
+        for model, of_layer in zip(models, frames, strict=True):
+            model.frame(of_layer[number])
+        for arrival in range(arrivals):
+            first = models[0].ready()
+            if not arrival:
+                first_input[number] = first
+            models[0].push(first, first + beats - 1)
+        last_output[number] = models[-1].last_beat
     total = int(last_output[-1] - first_input[0]) + 1
     return NetworkCycles(total=total, first_input=first_input, last_output=last_output)
 
@@ -128,7 +235,8 @@ def cycles_per_inference(plan: Plan, codes: np.ndarray) -> float:
 
 
 def layer_cycles(planned: PlannedLayer, result: LayerResult) -> LayerCycles:
-    """The interval that one layer sustains alone: all vectors pass twice, the second time measured.
+    """The interval that one layer sustains alone, each vector or pixel coming whole as soon as it can: all inputs pass
+    twice, the second time measured.
 
     Parameters
     ----------
@@ -140,13 +248,28 @@ def layer_cycles(planned: PlannedLayer, result: LayerResult) -> LayerCycles:
     -------
     LayerCycles
     """
-    model = _LayerModel(planned)
-    selected = _selected(planned, result)
-    slots = lane_slots(planned.arch.engine, selected, planned.rows)
-    values = _values(planned, result)
-    ends = [model.vector(slots[frame], values[frame], last_input=model.engine.ready(), ready=0)
-            for _ in range(2) for frame in range(len(slots))]
-    useful = (selected @ (planned.layer.weights != 0).sum(axis=0)).mean()
+    model, frames, ends = _LayerModel(planned), _Frames(planned, result), []
+    count = len(result.inputs)
+    for _ in range(2):
+        for number in range(count):
+            model.frame(frames[number])
+            for _ in range(planned.arch.arrivals):
+                first = model.ready()
+                model.push(first, first)
+            ends.append(model.last_beat)
     return LayerCycles(
         name=planned.layer.name, mode=planned.arch.mode.value, multipliers=planned.arch.engine.multipliers,
-        cycles_per_inference=(ends[-1] - ends[len(slots) - 1]) / len(slots), useful_multiplications=float(useful))
+        cycles_per_inference=(ends[-1] - ends[count - 1]) / count,
+        useful_multiplications=_useful(planned, result))
+
+
+def _useful(planned: PlannedLayer, result: LayerResult) -> float:
+    """Products per inference of a weight that is not zero and a position that is selected."""
+    weights = (planned.layer.weights != 0).sum(axis=0)
+    selected = result.inputs != 0 if planned.arch.engine.indexed else np.ones_like(result.inputs, bool)
+    window = planned.layer.window
+    if window is None:
+        return float((selected @ weights).mean())
+    if not planned.arch.engine.indexed:
+        return float(weights.sum() * planned.layer.vectors)     # padding included, which is multiplied, too
+    return float(np.mean([(window.gather(one[np.newaxis])[0] @ weights).sum() for one in selected]))

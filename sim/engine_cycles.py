@@ -4,6 +4,7 @@ Cycle 0 is the first clock edge after reset; a transfer or slot *in* cycle c is 
 Every number below is a statement about ``hw``: the names are those of the units there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +49,10 @@ def lane_slots(arch: EngineArch, selected: np.ndarray, rows: np.ndarray | None =
 
 @dataclass(frozen=True, kw_only=True)
 class VectorTimes:
-    """When one vector passed: ``token`` taken, ``last_beat`` of sums at the engine's output."""
+    """When one vector passed: ``token`` taken, ``first_beat`` and ``last_beat`` of sums at the engine's output."""
 
     token: int
+    first_beat: int
     last_beat: int
 
 
@@ -63,11 +65,15 @@ class EngineCycles:
 
     def __init__(self, arch: EngineArch):
         self._arch = arch
-        self._tree = (arch.lanes - 1).bit_length()
+        self._behind = SLOT_TO_CAPTURE + DRAIN_LATENCY + (arch.lanes - 1).bit_length()  # from a drain slot to a beat
+        self._filled = 3 if arch.row_table else 2           # from a vector's last beat to its first slot
+        self._offsets = [group * arch.group_period + slot for group in range(arch.groups)
+                         for slot in range(arch.group_slots)]
+        self._period = arch.groups * arch.group_period + 1
         self._waiting_from = 2 * arch.drain_slots           # the control clears both halves first
-        self._drains = [np.arange(2 * arch.drain_slots)]    # drain slots of the last two folds
+        self._drains = list(range(2 * arch.drain_slots))    # drain slots of the last two folds
         self._retired = [-1, -1]                            # cycle of the last drain slot of the last two folds
-        self._lane_free = np.zeros(arch.lanes, np.int64)    # first cycle in which a lane's next slot can be
+        self._lane_free = [0]                               # first cycle in which a lane's next slot can be
         self._freed = [0, 0]                                # when the halves of the replay buffers can be written again
         self._last_input = -1
 
@@ -75,47 +81,53 @@ class EngineCycles:
         """First cycle in which the next vector's first beat can transfer."""
         return max(self._last_input + 1, self._freed[0])
 
-    def vector(self, slots: np.ndarray, *, last_input: int, token: int) -> VectorTimes:
+    def vector(self, slots: Sequence[Sequence[int]], *, last_input: int, token: int) -> VectorTimes:
         """Run one vector.
 
         Parameters
         ----------
-        slots : int64 (F, P)
-            From :func:`lane_slots`.
+        slots : sequence (F,) of sequences (P,)
+            From :func:`lane_slots`. Lanes that have the same slots in every vector may be given as one.
         last_input : int
             Cycle in which its last beat transfers.
         token : int
             First cycle in which the token for its sums is valid.
         """
-        arch = self._arch
-        start = self._lane_free.clip(min=last_input + (3 if arch.row_table else 2))
-        slot_offsets = (np.arange(arch.groups)[:, None] * arch.group_period + np.arange(arch.group_slots)).ravel()
-        taken = ends = -1
-        for fold in range(arch.folds):
-            start = start.clip(min=self._retired[0] + 1)    # at most one complete fold may wait for its drain
-            finished = self._run_lanes(start, slots[fold])
-            decision = max(self._waiting_from, int(finished.max()) + 1)
+        if len(self._lane_free) != len(slots[0]):
+            self._lane_free = [max(self._lane_free)] * len(slots[0])
+        filled = last_input + self._filled
+        start = [max(free, filled) for free in self._lane_free]
+        taken = first = ends = -1
+        for fold, mine in enumerate(slots):
+            earliest = self._retired[0] + 1                 # at most one complete fold may wait for its drain
+            known: dict[tuple[int, int], int] = {}
+            finished = []
+            for lane in zip(start, mine, strict=True):
+                if lane not in known:
+                    known[lane] = self._finish(max(lane[0], earliest), lane[1])
+                finished.append(known[lane])
+            decision = max(self._waiting_from, max(finished) + 1)
             if fold == 0:
                 decision = taken = max(decision, token)
-            drains = decision + 1 + slot_offsets
-            self._drains = [self._drains[-1], drains]
-            self._retired = [self._retired[1], int(drains[-1])]
-            self._waiting_from = decision + arch.groups * arch.group_period + 1
-            ends = int(drains[-1])
-            start = finished + 1
+                first = decision + self._arch.group_slots
+            drains = [decision + 1 + offset for offset in self._offsets]
+            self._drains = self._drains[-len(drains):] + drains
+            ends = drains[-1]
+            self._retired = [self._retired[1], ends]
+            self._waiting_from = decision + self._period
+            start = [cycle + 1 for cycle in finished]
         self._lane_free = start
-        self._freed = [self._freed[1], int(start.max()) - 1 + 2]
+        self._freed = [self._freed[1], max(start) + 1]
         self._last_input = last_input
-        last_beat = ends + SLOT_TO_CAPTURE + arch.group_beats + DRAIN_LATENCY + self._tree
-        return VectorTimes(token=taken, last_beat=last_beat)
+        return VectorTimes(token=taken, first_beat=first + self._behind + 1,
+                           last_beat=ends + self._behind + self._arch.group_beats)
 
-    def _run_lanes(self, start: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Cycle of each lane's last slot: ``slots`` of them from ``start`` on, drain slots left out."""
-        drains = np.concatenate(self._drains)
+    def _finish(self, start: int, slots: int) -> int:
+        """Cycle of a lane's last slot: ``slots`` of them from ``start`` on, drain slots left out."""
         finished = start + slots - 1
-        for lane in range(len(start)):
-            first = int(np.searchsorted(drains, start[lane]))
-            # The j-th later drain slot is in the way if it comes before the slots end that the j earlier ones moved on.
-            ahead = drains[first:] - np.arange(len(drains) - first)
-            finished[lane] += int(np.searchsorted(ahead, finished[lane], side="right"))
+        for drain in self._drains:
+            if drain > finished:
+                break
+            if drain >= start:
+                finished += 1
         return finished

@@ -8,12 +8,13 @@ import numpy as np
 
 from ..hw.arch import SelectArch, SelectKind
 
-__all__ = ["Emission", "SelectCycles"]
+__all__ = ["Emission", "SelectCycles", "SentWords", "sent_words"]
 
 #: Registers that a word passes on its way out, by kind. The store has three; NonZero adds one, Winners three.
 _STAGES = {SelectKind.ALL: 3, SelectKind.NONZERO: 4, SelectKind.GLOBAL: 6, SelectKind.LOCAL: 6}
 #: Index of the register in front of which a word waits for its vector's threshold.
 _COMPARE = 3
+_MOST_STAGES = max(_STAGES.values())
 _NEVER = -1 << 40
 
 
@@ -24,6 +25,40 @@ class Emission:
     first: int
     last: int
     beats: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentWords:
+    """How the words of one vector are sent.
+
+    Members
+    -------
+    before : int
+        Words ahead of the first one that is sent, each of which takes a cycle.
+    beats : int
+        Of the vector.
+    cycles : list of int
+        Cycles from entering the last register up to leaving it, of the last words, or of all where they are few.
+    """
+
+    before: int
+    beats: int
+    cycles: list[int]
+
+
+def sent_words(arch: SelectArch, selected: np.ndarray) -> list[SentWords]:
+    """How vectors are sent of which these elements are handed on: bool (n, M)."""
+    count = len(selected)
+    padded = np.zeros((count, arch.words * arch.width), bool)
+    padded[:, :arch.kernels] = selected
+    parts = padded.reshape(count, arch.words, max(1, arch.width // arch.lanes), -1)
+    beats = np.count_nonzero(parts.any(axis=3), axis=2)
+    beats[:, -1] = np.maximum(beats[:, -1], 1)
+    cycles = np.cumsum(np.maximum(beats, 1), axis=1)
+    # Nothing looks further back than one word more than there are registers.
+    kept = cycles if arch.words <= _MOST_STAGES + 1 else cycles[:, -_MOST_STAGES - 1:]
+    parts = zip((beats > 0).argmax(axis=1).tolist(), beats.sum(axis=1).tolist(), kept.tolist(), strict=True)
+    return [SentWords(before=before, beats=total, cycles=cycles) for before, total, cycles in parts]
 
 
 class SelectCycles:
@@ -50,7 +85,7 @@ class SelectCycles:
         self._threshold_taken = _NEVER
         self._compares = deque([_NEVER] * _COMPARE, maxlen=_COMPARE)    # of the words before
         self._reads = deque([_NEVER] * 2, maxlen=2)         # of the last words of the two vectors before
-        self._exits = np.full(self._stages, _NEVER)         # of the words before
+        self._exits = [_NEVER] * self._stages               # of the words before
 
     def token(self) -> int:
         """First cycle in which the token for the next vector is valid."""
@@ -76,10 +111,17 @@ class SelectCycles:
         ValueError
             If there are not M values, the token was taken before it was valid, or the last beat came too early.
         """
-        arch, stages = self._arch, self._stages
         values = np.asarray(values)
-        if values.shape != (arch.kernels,):
-            raise ValueError(f"values must have the shape ({arch.kernels},), not {values.shape!r}")
+        if values.shape != (self._arch.kernels,):
+            raise ValueError(f"values must have the shape ({self._arch.kernels},), not {values.shape!r}")
+        (words,) = sent_words(self._arch, self._selected(values)[np.newaxis])
+        return self.emit(words, taken=taken, last_beat=last_beat, ready=ready)
+
+    def emit(
+        self, words: SentWords, *, taken: int, last_beat: int, ready: int | Callable[[int], int],
+    ) -> Emission:
+        """Account for the next vector, as `frame` does, given what is sent of it (`sent_words`)."""
+        arch, stages = self._arch, self._stages
         if taken < self.token():
             raise ValueError(f"taken must be at least {self.token()}, not {taken!r}")
         if last_beat < taken + arch.beats:
@@ -95,25 +137,24 @@ class SelectCycles:
             self._free.popleft()
             self._threshold_taken = max(start + self._result, self._compares[-1])
             compare = max(compare, self._threshold_taken + 1)
-        enter = max(compare + stages - 1 - _COMPARE, int(self._exits[-1]))
+        enter = max(compare + stages - 1 - _COMPARE, self._exits[-1])
 
-        beats = self._beats(self._selected(values))
-        exits = enter + np.cumsum(np.maximum(beats, 1))
-        head = int(np.argmax(beats > 0))
-        valid = int(exits[head]) - int(beats[head]) + 1
+        valid = enter + words.before + 1
         first = max(valid, ready(valid) if callable(ready) else ready)
-        exits[head:] += first - valid
+        # Words before the first one that is sent leave without waiting for it.
+        exits = [enter + cycle + (first - valid if cycle > words.before else 0) for cycle in words.cycles]
 
         # The last word enters the register s stages before the end when the word s + 1 ahead of it leaves the end: the
         # pipeline between them is full then. The exits of the words before come first in the history.
-        history = np.concatenate([self._exits, exits])
-        final = len(beats) - 1
-        compares = [*self._compares, *(max(compare + word, int(history[word + _COMPARE]))
+        history = self._exits + exits if len(exits) == arch.words else exits
+        skipped = stages + arch.words - len(history)        # of the history, where it is not known from its begin
+        final = arch.words - 1
+        compares = [*self._compares, *(max(compare + word, history[word + _COMPARE - skipped])
                                        for word in range(max(0, final - _COMPARE), final + 1))]
-        self._reads.append(max(issue + final, int(history[final]), compares[-1 - _COMPARE]))
+        self._reads.append(max(issue + final, history[final - skipped], compares[-1 - _COMPARE]))
         self._compares.extend(compares)
         self._exits = history[-stages:]
-        return Emission(first=first, last=int(exits[-1]), beats=int(beats.sum()))
+        return Emission(first=first, last=exits[-1], beats=words.beats)
 
     def _selected(self, values: np.ndarray) -> np.ndarray:
         """Which elements are handed on."""
@@ -127,13 +168,3 @@ class SelectCycles:
         if threshold > 0:
             selected[np.flatnonzero(values == threshold)[: arch.winners - np.count_nonzero(selected)]] = True
         return selected
-
-    def _beats(self, selected: np.ndarray) -> np.ndarray:
-        """Beats as which each word is sent."""
-        arch = self._arch
-        padded = np.zeros(arch.words * arch.width, bool)
-        padded[: arch.kernels] = selected
-        parts = padded.reshape(arch.words, max(1, arch.width // arch.lanes), -1)
-        beats = np.count_nonzero(parts.any(axis=2), axis=1)
-        beats[-1] = max(1, beats[-1])
-        return beats

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hw.arch import ceil_div
+from ..hw.arch import LayerArch, ceil_div
 from ..hw.network import NetworkTop
 from ..sw.order import assign_kids, drain_order
 from ..sw.plan import Plan, PlannedLayer
+from ..sw.positions import pixel_vectors
 from . import golden
 from .cycles import LayerCycles, NetworkCycles, layer_cycles, network_cycles
 from .simulate import Engine, Simulation
 
-__all__ = ["Mismatch", "NetworkSimulation", "Verification", "frames_to_words", "words_to_frames"]
+__all__ = [
+    "Mismatch", "NetworkSimulation", "Verification", "frames_to_words", "selected_elements", "words_to_frames",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Mismatch:
         Its name, followed by ``(sums)`` or ``(selection)``: which of the streams between the units differs. The bare
         name is the last layer's, whose output differs although a second run shows nothing before it.
     frame, element : int
-        Number of the input, and of the output element in the model's order.
+        Number of the input, and of the output element in the model's order: of an image, channel by channel.
     cycle : int
         Clock cycle in which the element left that unit. The streams are watched in a second run, without stalls.
     expected, got : int
@@ -85,30 +88,34 @@ class Verification:
         return not self.mismatches and (self.stalled or self.measured == self.predicted.total)
 
 
-def frames_to_words(codes: np.ndarray, width: int) -> dict[str, np.ndarray]:
-    """Input beats of frames.
+def frames_to_words(codes: np.ndarray, width: int, *, pixels: int = 1) -> dict[str, np.ndarray]:
+    """Beats of frames.
 
     Parameters
     ----------
     codes : int (n, L)
+        In the model's order.
     width : int
         Codes a beat.
+    pixels : int
+        Of an image, which is sent pixel by pixel, each in beats of its own.
 
     Returns
     -------
     dict
-        ``data`` int64 (n * ceil(L / width), width), a frame's last beat filled up with zeros, and ``last``, 1 there.
+        ``data`` int64 (n * pixels * ceil(L / pixels / width), width), a pixel's last beat filled up with zeros, and
+        ``last``, 1 in a frame's last beat.
     """
-    frames, length = codes.shape
+    frames, length = len(codes), codes.shape[1] // pixels
     beats = ceil_div(length, width)
-    padded = np.zeros((frames, beats * width), np.int64)
-    padded[:, :length] = codes
-    last = np.zeros((frames, beats), np.int64)
+    padded = np.zeros((frames, pixels, beats * width), np.int64)
+    padded[:, :, :length] = pixel_vectors(codes, pixels)
+    last = np.zeros((frames, pixels * beats), np.int64)
     last[:, -1] = 1
     return {"data": padded.reshape(-1, width), "last": last.ravel()}
 
 
-def words_to_frames(words: dict[str, np.ndarray], length: int) -> np.ndarray:
+def words_to_frames(words: dict[str, np.ndarray], length: int, *, pixels: int = 1) -> np.ndarray:
     """Results of output beats: the inverse of `frames_to_words`, on words that say what they keep.
 
     Parameters
@@ -116,11 +123,13 @@ def words_to_frames(words: dict[str, np.ndarray], length: int) -> np.ndarray:
     words : dict of arrays
         ``data`` (beats, width), ``last`` and ``keep``, a bit for each element.
     length : int
-        M.
+        M, of each pixel.
+    pixels : int
 
     Returns
     -------
-    array (n, M)
+    array (n, M * pixels)
+        In the model's order.
 
     Raises
     ------
@@ -129,13 +138,14 @@ def words_to_frames(words: dict[str, np.ndarray], length: int) -> np.ndarray:
     """
     width = words["data"].shape[1]
     beats = ceil_div(length, width)
-    data = words["data"].reshape(-1, beats * width)
-    expected_last = np.zeros(beats, np.int64)
+    data = words["data"].reshape(-1, pixels, beats * width)[:, :, :length]
+    expected_last = np.zeros(pixels * beats, np.int64)
     expected_last[-1] = 1
     keep = np.concatenate([np.full(beats - 1, (1 << width) - 1), [(1 << (length - (beats - 1) * width)) - 1]])
-    if (words["last"].reshape(-1, beats) != expected_last).any() or (words["keep"].reshape(-1, beats) != keep).any():
-        raise ValueError(f"words must be frames of {length} elements")
-    return data[:, :length]
+    if ((words["last"].reshape(-1, pixels * beats) != expected_last).any()
+            or (words["keep"].reshape(-1, beats) != keep).any()):
+        raise ValueError(f"words must be frames of {pixels * length} elements")
+    return data.transpose(0, 2, 1).reshape(len(data), -1)
 
 
 class NetworkSimulation:
@@ -183,15 +193,15 @@ class NetworkSimulation:
         results = golden.run(plan.network, codes)
         expected = results[-1].outputs
         predicted = network_cycles(plan, results)
-        beats = ceil_div(expected.shape[1], plan.arch.layers[-1].select.width)
+        last, beats = plan.arch.layers[-1], plan.arch.output_beats
         run = self._simulation.run(
-            {"i": frames_to_words(codes, plan.arch.input_width)}, {"o": beats * len(codes)},
-            stall_seed=stall_seed, vcd=vcd)
-        outputs = words_to_frames(run.outputs["o"], expected.shape[1])
+            {"i": frames_to_words(codes, plan.arch.input_width, pixels=plan.arch.input_pixels)},
+            {"o": beats * len(codes)}, stall_seed=stall_seed, vcd=vcd)
+        outputs = words_to_frames(run.outputs["o"], last.select.kernels, pixels=last.pixels)
         different = outputs != expected
         mismatch = None
         if different.any():
-            mismatch = self._locate(codes, results) or _last_mismatch(plan, outputs, expected, run.times["o"], beats)
+            mismatch = self._locate(codes, results) or _last_mismatch(plan, outputs, expected, run.times["o"])
         ends = run.times["o"][beats - 1::beats]
         start = (len(ends) - 1) // 2
         interval = float(ends[-1] - ends[start]) / (len(ends) - 1 - start) if len(ends) > 1 else float(run.cycles)
@@ -207,8 +217,8 @@ class NetworkSimulation:
         sums = [f"layer{number}.engine.o" for number in range(len(plan.layers))]
         codes_out = [f"layer{number}.select.o" for number in range(len(plan.layers))]
         watched = Simulation(NetworkTop(plan.arch, plan.images), engine=self._engine, probes=[*sums, *codes_out])
-        beats = ceil_div(results[-1].outputs.shape[1], plan.arch.layers[-1].select.width)
-        run = watched.run({"i": frames_to_words(codes, plan.arch.input_width)}, {"o": beats * len(codes)})
+        run = watched.run({"i": frames_to_words(codes, plan.arch.input_width, pixels=plan.arch.input_pixels)},
+                          {"o": plan.arch.output_beats * len(codes)})
         for planned, result, of_engine, of_select in zip(plan.layers, results, sums, codes_out, strict=True):
             found = _sums_mismatch(planned, result, *run.probes[of_engine])
             found = found or _beats_mismatch(planned, result, *run.probes[of_select])
@@ -222,45 +232,71 @@ def _sums_mismatch(
 ) -> Mismatch | None:
     arch = planned.arch.engine
     order = drain_order(assign_kids(planned.packing, arch), arch)
-    frames = len(times) // arch.beats
-    got = words["values"][:frames * arch.beats].reshape(frames, *order.shape)
-    expected = np.where(order >= 0, result.sums[:frames, 0][:, order], got)
+    vectors = len(times) // arch.beats
+    got = words["values"][:vectors * arch.beats].reshape(vectors, *order.shape)
+    sums = result.sums.reshape(-1, planned.layer.kernels)[:vectors]
+    expected = np.where(order >= 0, sums[:, order], got)
     where = np.argwhere(got != expected)
     if not len(where):
         return None
-    frame, beat, port = where[0].tolist()
-    return Mismatch(layer=f"{planned.layer.name} (sums)", frame=frame, element=int(order[beat, port]),
-                    cycle=int(times[frame * arch.beats + beat]), expected=int(expected[frame, beat, port]),
-                    got=int(got[frame, beat, port]))
+    vector, beat, port = where[0].tolist()
+    frame, window = divmod(vector, planned.layer.vectors)
+    return Mismatch(layer=f"{planned.layer.name} (sums)", frame=frame,
+                    element=int(order[beat, port]) * planned.layer.vectors + window,
+                    cycle=int(times[vector * arch.beats + beat]), expected=int(expected[vector, beat, port]),
+                    got=int(got[vector, beat, port]))
+
+
+def selected_elements(
+    arch: LayerArch, times: np.ndarray, words: dict[str, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """What left a select unit, and when.
+
+    Parameters
+    ----------
+    arch : LayerArch
+    times : int64 (beats,)
+    words : dict of arrays
+        The beats on the unit's output.
+
+    Returns
+    -------
+    outputs, cycles : int64 (n, M * pixels)
+        Of all whole frames, in the model's order. What was never sent is zero, its cycle that of its vector's end.
+    """
+    kernels, lanes = arch.select.kernels, arch.select.lanes
+    ends = np.nonzero(words["last"])[0]
+    vectors = len(ends) // arch.pixels * arch.pixels
+    vector_of = np.cumsum(words["last"]) - words["last"]
+    outputs = np.zeros((vectors, kernels), np.int64)
+    cycles = np.repeat(times[ends[:vectors], np.newaxis], kernels, axis=1)
+    for lane in range(lanes):
+        taken = (words["mask"] >> lane & 1 == 1) & (vector_of < vectors)
+        element = words["address"][taken] * lanes + lane
+        outputs[vector_of[taken], element] = words["values"][taken, lane]
+        cycles[vector_of[taken], element] = times[taken]
+    shape = vectors // arch.pixels, arch.pixels, kernels
+    outputs, cycles = (found.reshape(shape).transpose(0, 2, 1).reshape(shape[0], -1) for found in (outputs, cycles))
+    return outputs, cycles
 
 
 def _beats_mismatch(
     planned: PlannedLayer, result: golden.LayerResult, times: np.ndarray, words: dict[str, np.ndarray],
 ) -> Mismatch | None:
-    lanes = planned.arch.select.lanes
-    frame_of = np.concatenate([[0], np.cumsum(words["last"])[:-1]]) if len(times) else np.zeros(0, np.int64)
-    frames = int(words["last"].sum())
-    got = np.zeros((frames, result.outputs.shape[1]), np.int64)
-    when = np.full(got.shape, -1)
-    for lane in range(lanes):
-        taken = (words["mask"] >> lane & 1 == 1) & (frame_of < frames)
-        element = words["address"][taken] * lanes + lane
-        got[frame_of[taken], element] = words["values"][taken, lane]
-        when[frame_of[taken], element] = times[taken]
-    where = np.argwhere(got != result.outputs[:frames])
+    got, when = selected_elements(planned.arch, times, words)
+    where = np.argwhere(got != result.outputs[:len(got)])
     if not len(where):
         return None
     frame, element = where[0].tolist()
-    cycle = when[frame, element]
-    if cycle < 0:       # the element never came: the vector's end is where it was missed
-        cycle = times[np.nonzero(words["last"])[0][frame]]
-    return Mismatch(layer=f"{planned.layer.name} (selection)", frame=frame, element=element, cycle=int(cycle),
-                    expected=int(result.outputs[frame, element]), got=int(got[frame, element]))
+    return Mismatch(layer=f"{planned.layer.name} (selection)", frame=frame, element=element,
+                    cycle=int(when[frame, element]), expected=int(result.outputs[frame, element]),
+                    got=int(got[frame, element]))
 
 
-def _last_mismatch(plan: Plan, outputs: np.ndarray, expected: np.ndarray, times: np.ndarray, beats: int) -> Mismatch:
+def _last_mismatch(plan: Plan, outputs: np.ndarray, expected: np.ndarray, times: np.ndarray) -> Mismatch:
+    last = plan.arch.layers[-1]
     frame, element = np.argwhere(outputs != expected)[0].tolist()
-    width = plan.arch.layers[-1].select.width
-    return Mismatch(layer=plan.layers[-1].layer.name, frame=frame, element=element,
-                    cycle=int(times[frame * beats + element // width]), expected=int(expected[frame, element]),
-                    got=int(outputs[frame, element]))
+    kernel, pixel = divmod(element, last.pixels)
+    beat = (frame * last.pixels + pixel) * last.select.words + kernel // last.select.width
+    return Mismatch(layer=plan.layers[-1].layer.name, frame=frame, element=element, cycle=int(times[beat]),
+                    expected=int(expected[frame, element]), got=int(outputs[frame, element]))

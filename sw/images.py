@@ -6,6 +6,7 @@ from ..hw.arch import EngineArch, EngineImages, LayerArch, LayerImages, StageIma
 from .network import Layer, Stage, Thresholds
 from .order import assign_kids, drain_order, select_images
 from .packer import Packing
+from .positions import engine_order
 
 __all__ = ["layer_images", "lane_rows"]
 
@@ -26,10 +27,12 @@ def layer_images(layer: Layer, packing: Packing, mask: np.ndarray, arch: LayerAr
     arch : LayerArch
     """
     engine = arch.engine
+    positions = engine_order(engine.positions, elements=arch.elements, window=arch.window)
     table = assign_kids(packing, engine)
     order = drain_order(table, engine)
     parameters = np.append(layer.bias, 0)[order]        # index -1: no kernel, no bias
-    weights, rows = _weight_rows(layer, mask, table, packing, engine)
+    weights, rows = _weight_rows(layer.weights[:, positions], mask[:, positions], packing.rows[:, positions], table,
+                                 engine)
     stages = tuple(_stage_images(stage, order, value) for stage, value in zip(
         layer.stages, arch.stage_formats, strict=True))
     return LayerImages(engine=EngineImages(weights=weights, rows=rows, biases=_columns(parameters)), stages=stages,
@@ -54,15 +57,18 @@ def _columns(array: np.ndarray) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(column) for column in array.T.tolist())
 
 
-def _weight_rows(layer: Layer, mask: np.ndarray, table: np.ndarray, packing: Packing, arch: EngineArch):
-    """AWT rows of every lane and, where rows per position differ, the table that finds them."""
+def _weight_rows(weights: np.ndarray, mask: np.ndarray, counts: np.ndarray, table: np.ndarray, arch: EngineArch):
+    """AWT rows of every lane and, where rows per position differ, the table that finds them.
+
+    Weights and mask (M, L) and numbers of rows (F, L) are in the engine's order.
+    """
     weight_mask = (1 << arch.weight_bits) - 1
     memories = [[0] * arch.lane_rows for _ in range(arch.lanes)]
     tables = [[0] * (arch.folds * arch.lane_positions) for _ in range(arch.lanes)]
     free = [0] * arch.lanes
-    kid_of = np.zeros(layer.kernels, np.int64)
+    kid_of = np.zeros(len(weights), np.int64)
     for fold in range(arch.folds):
-        rows = packing.rows[fold].tolist()
+        rows = counts[fold].tolist()
         start = []
         for position in range(arch.positions):
             lane, address = position % arch.lanes, position // arch.lanes
@@ -87,7 +93,7 @@ def _weight_rows(layer: Layer, mask: np.ndarray, table: np.ndarray, packing: Pac
             for kernel, position in zip(kernels, positions[by_position].tolist(), strict=True):
                 row = row + 1 if position == previous else 0
                 previous = position
-                slot = int(layer.weights[kernel, position]) & weight_mask | int(kid_of[kernel]) << arch.weight_bits
+                slot = int(weights[kernel, position]) & weight_mask | int(kid_of[kernel]) << arch.weight_bits
                 memories[position % arch.lanes][start[position] + row] |= slot << low
     contents = tuple(map(tuple, memories))
     return contents, tuple(map(tuple, tables)) if arch.row_table else None

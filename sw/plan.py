@@ -1,8 +1,10 @@
 """The planner: engines, lanes, banks, folds and drain widths for a wanted number of cycles per inference."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,17 +15,21 @@ from ..hw.arch import (
     LayerImages,
     Mode,
     NetworkArch,
+    PoolArch,
     ScaleArch,
     SelectArch,
     SelectKind,
     ThresholdArch,
+    WindowArch,
     ceil_div,
 )
 from ..hw.errors import DovetailError
 from .images import lane_rows, layer_images
 from .network import Layer, Network, Thresholds, range_bits
 from .packer import Packing, pack, pack_sets
+from .positions import engine_order
 from .settings import LayerSettings, Settings
+from .window import Window
 
 __all__ = ["Plan", "PlanError", "PlannedLayer", "plan"]
 
@@ -32,8 +38,9 @@ DEFAULT_TARGET = 1024
 #: Most accumulators a bank keeps in LUT RAM: two halves of 16, in two columns of 16 words. Deeper files cost more than
 #: block RAM.
 LUT_RAM_KIDS = 16
-#: Longest vector whose k-WTA keeps it in registers.
+#: Longest vector whose k-WTA keeps it in registers, and longest pixel of an image.
 LOCAL_KERNELS = 32
+LOCAL_CHANNELS = 64
 #: Places for sets, in all folds and banks together, over sets: at most.
 MOST_IDLE = 1.06
 #: Cycles that a vector stays in the store beside arriving, being scanned and leaving.
@@ -73,8 +80,13 @@ class PlannedLayer:
 
     @property
     def rows(self) -> np.ndarray | None:
-        """Rows (F, L) where they differ from position to position."""
-        return self.packing.rows if self.arch.engine.row_table else None
+        """Rows (F, L), in the engine's order, where they differ from position to position."""
+        return self.packing.rows[:, self.order] if self.arch.engine.row_table else None
+
+    @property
+    def order(self) -> np.ndarray:
+        """The model's position at every position of the engine, int64 (L,)."""
+        return engine_order(self.arch.engine.positions, elements=self.arch.elements, window=self.arch.window)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,8 +124,8 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     ----------
     network : Network
     settings : Settings
-    activity : sequence of float (L,), optional
-        Per layer, the probability that a position of its input is not zero. Without it every position that can be
+    activity : sequence of float (elements,), optional
+        Per layer, the probability that an element of its input is not zero. Without it every element that can be
         active counts as often as every other: K of L behind a k-WTA, all elsewhere.
 
     Returns
@@ -126,12 +138,14 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
         If a layer cannot reach the target of the settings, and they do not fix both its lanes and its banks; says what
         it can reach.
     DovetailError
-        If a layer is a convolution, a setting names a layer that does not exist, or settings contradict each other.
+        If a convolution takes what is no image, or another image, a setting names a layer that does not exist, or
+        settings contradict each other.
     """
-    for layer in network.layers:
-        if layer.window is not None:
-            raise DovetailError(f"layer {layer.name!r} is a convolution; convolutions are read, quantised and "
-                                "compared, but their hardware is not generated yet")
+    for before, layer in pairwise(network.layers):
+        image = layer.window and (layer.window.channels, layer.window.height, layer.window.width)
+        if image is not None and image != before.output_shape:
+            raise DovetailError(f"layer {layer.name!r} sees an image of {_times(image)} where layer {before.name!r} "
+                                f"leaves {_times(before.output_shape)}; there is no hardware that reshapes it")
     names = [layer.name for layer in network.layers]
     for name in settings.layers:
         if name not in names:
@@ -143,34 +157,45 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     masks = [np.ones_like(layer.mask) if mode is Mode.DENSE else layer.mask
              for layer, mode in zip(network.layers, modes, strict=True)]
 
-    engines, packings, intervals = [], [], []
+    engines, packings, intervals, windows, joins = [], [], [], [], [1]
     for number, (layer, fixed, mode, mask) in enumerate(zip(network.layers, chosen, modes, masks, strict=True)):
-        selected = layer.positions
-        if mode is Mode.SPARSE_SPARSE and number and network.layers[number - 1].winners:
-            selected = network.layers[number - 1].winners or selected
-        active = np.full(layer.positions, selected / layer.positions)
+        before = network.layers[number - 1] if number else None
+        joined = 1 if before is None or layer.window is not None else math.prod(before.output_shape[1:])
+        elements = layer.positions // joined if layer.window is None else layer.window.channels
+        selected = elements
+        if mode is Mode.SPARSE_SPARSE and before is not None and before.winners:
+            selected = before.winners
+        active = np.full(layer.positions, selected / elements)
         if mode is Mode.SPARSE_SPARSE and activity is not None:
             active = activity[number]
-        search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, selected=selected, active=active,
-                         settings=settings, first=not number)
+            if layer.window is not None:
+                active = layer.window.gather(active).mean(axis=(0, 1))
+        search = _Search(layer=layer, fixed=fixed, mode=mode, mask=mask, joined=joined, elements=elements,
+                         selected=selected, active=active, settings=settings, first=not number)
         try:
             engine, packing, cycles = search.best()
+            windows.append(search.window(engine.lanes))
+            if number:
+                joins.append(joined)
         except ValueError as error:     # from the records and the packer, which check what they are given
             raise DovetailError(f"settings: layer {layer.name!r}: {error}") from error
         engines.append(engine)
         packings.append(packing)
         intervals.append(cycles)
 
-    consumers = [*zip(engines[1:], modes[1:], strict=True), None]
+    lanes = [engine.lanes if window is None else window.input_lanes
+             for engine, window in zip(engines, windows, strict=True)]
+    consumers = [*zip(lanes[1:], modes[1:], strict=True), None]
     selects = [_select(*parts) for parts in zip(network.layers, engines, chosen, consumers, intervals, strict=True)]
     arches = [
-        LayerArch(name=layer.name, mode=mode, engine=engine, stages=_stages(layer), select=select)
-        for layer, mode, engine, select in zip(network.layers, modes, engines, selects, strict=True)
+        LayerArch(name=layer.name, mode=mode, window=window, joined=joined, engine=engine, stages=_stages(layer),
+                  pool=None if layer.pool is None else _pool(layer.pool, select), select=select)
+        for layer, mode, window, joined, engine, select in zip(
+            network.layers, modes, windows, joins, engines, selects, strict=True)
     ]
-    lanes = engines[0].lanes
-    width = settings.input_width or lanes
-    if lanes % width:
-        raise DovetailError(f"settings: input_width must divide the first layer's lanes ({lanes}), not {width}")
+    width = settings.input_width or lanes[0]
+    if windows[0] is None and lanes[0] % width:
+        raise DovetailError(f"settings: input_width must divide the first layer's lanes ({lanes[0]}), not {width}")
     for layer, engine in zip(network.layers, engines, strict=True):
         rows = max(engine.lane_rows, engine.folds * engine.lane_positions, engine.beats)
         if settings.loadable and rows > LOADABLE_ROWS:
@@ -182,6 +207,22 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
                      images=layer_images(layer, packing, mask, layer_arch))
         for layer, mask, packing, layer_arch in zip(network.layers, masks, packings, arches, strict=True))
     return Plan(network=network, settings=settings, arch=arch, layers=layers)
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _pool(window: Window, select: SelectArch) -> PoolArch:
+    """Hardware of max-pooling, with no more padding at the far ends than the last windows reach."""
+    (top, left, _, _), counts = window.pads, window.output_size
+    bottom, right = (
+        max(0, (count - 1) * stride + kernel - before - size) for count, stride, kernel, before, size in zip(
+            counts, window.strides, window.kernel, (top, left), (window.height, window.width), strict=True))
+    return PoolArch(
+        height=window.height, width=window.width, kernel=window.kernel, strides=window.strides,
+        pads=(top, left, bottom, right), beats=select.beats, ports=select.width, value_bits=select.value_bits,
+        value_signed=select.value_signed)
 
 
 def _stages(layer: Layer) -> tuple[ScaleArch | ThresholdArch, ...]:
@@ -217,17 +258,17 @@ def _bins(value_bits: int, cycles: float) -> int:
 
 
 def _select(
-    layer: Layer, engine: EngineArch, fixed: LayerSettings, consumer: tuple[EngineArch, Mode] | None, cycles: float,
+    layer: Layer, engine: EngineArch, fixed: LayerSettings, consumer: tuple[int, Mode] | None, cycles: float,
 ) -> SelectArch:
-    """The unit behind a layer; ``consumer`` is the next layer's engine and mode, None behind the last."""
+    """The unit behind a layer; ``consumer`` is what the next layer takes a beat and its mode, None behind the last;
+    ``cycles`` are those from one inference to the next."""
     lanes, sparse = engine.drain_width, False
     if consumer is not None:
-        lanes, sparse = consumer[0].lanes, consumer[1] is Mode.SPARSE_SPARSE
+        lanes, sparse = consumer[0], consumer[1] is Mode.SPARSE_SPARSE
     kind = SelectKind.NONZERO if sparse else SelectKind.ALL
     value_bits, bins = layer.output_bits or engine.sum_bits, 1
     if layer.winners is not None:
-        kind = fixed.kwta or (SelectKind.LOCAL if layer.kernels <= LOCAL_KERNELS else SelectKind.GLOBAL)
-        bins = fixed.bins or _bins(value_bits, cycles)
+        kind, bins = _kwta(layer, engine, fixed, cycles)
     try:
         return SelectArch(
             kernels=layer.kernels, width=engine.drain_width, beats=engine.beats, lanes=lanes, value_bits=value_bits,
@@ -237,14 +278,34 @@ def _select(
         raise DovetailError(f"settings: selection behind layer {layer.name!r}: {error}") from error
 
 
+def _kwta(layer: Layer, engine: EngineArch, fixed: LayerSettings, cycles: float) -> tuple[SelectKind, int]:
+    """Kind of k-WTA and its histogram bins: of a pixel's, the local one where it is fast enough."""
+    pixels, bits = math.prod(layer.output_shape[1:]), layer.output_bits or 1
+    bins = fixed.bins or _bins(bits, cycles / pixels)
+    if layer.window is None:
+        kind = SelectKind.LOCAL if layer.kernels <= LOCAL_KERNELS else SelectKind.GLOBAL
+    else:
+        fits = layer.kernels <= LOCAL_CHANNELS and pixels * _local_period(layer, engine) <= cycles
+        kind = SelectKind.LOCAL if fits else SelectKind.GLOBAL
+    return fixed.kwta or kind, bins
+
+
+def _local_period(layer: Layer, engine: EngineArch) -> int:
+    """Cycles of a local k-WTA from one token to the next: the vector's way from the lanes, and the search."""
+    way = 4 * (2 + len(layer.stages)) + (engine.lanes - 1).bit_length() + (0 if layer.pool is None else 6)
+    return way + engine.beats + 2 * (layer.output_bits or 1) + 4
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Search:
     """Candidates for one layer's engine.
 
     Members
     -------
+    joined, elements : int
+        Pixels that make one vector, and elements of such a pixel; of a convolution 1, and the channels.
     selected : int
-        Pairs per vector at most.
+        Pairs of them at most.
     active : float (L,)
         Probability that a position arrives.
     """
@@ -253,13 +314,15 @@ class _Search:
     fixed: LayerSettings
     mode: Mode
     mask: np.ndarray
+    joined: int
+    elements: int
     selected: int
     active: np.ndarray
     settings: Settings
     first: bool
 
     def best(self) -> tuple[EngineArch, Packing, float]:
-        """Engine, packing, and the cycles per vector they are estimated to take."""
+        """Engine, packing, and the cycles per inference they are estimated to take."""
         target = self.settings.target_cycles or DEFAULT_TARGET
         fastest: tuple[float, EngineArch, Packing] | None = None
         winner: tuple[tuple[int, float, int, int], EngineArch, Packing, float] | None = None
@@ -282,6 +345,28 @@ class _Search:
             raise PlanError(f"layer {self.layer.name!r} cannot reach {target} cycles per inference; "
                             f"the fastest engine found takes about {round(fastest[0])}")
         return fastest[1], fastest[2], fastest[0]
+
+    def window(self, lanes: int) -> WindowArch | None:
+        """The unit in front of the engine."""
+        window = self.layer.window
+        if window is None:
+            return None
+        indexed = self.mode is Mode.SPARSE_SPARSE
+        return WindowArch(
+            channels=window.channels, height=window.height, width=window.width, kernel=window.kernel,
+            strides=window.strides, pads=window.pads, lanes=lanes, slots=self.selected if indexed else window.channels,
+            input_lanes=self.settings.input_width or 1 if self.first else 1, activation_bits=self.layer.input_bits,
+            activation_signed=self.layer.input_signed, indexed=indexed)
+
+    def _lanes(self) -> list[int]:
+        """Numbers of lanes to try."""
+        if self.fixed.lanes:
+            return [self.fixed.lanes]
+        if self.layer.window is not None:
+            rows, columns = self.layer.window.kernel
+            return sorted({1, columns, rows * columns})
+        return [lanes for lanes in _POWERS[:7] if lanes <= self.layer.positions
+                and (self.joined == 1 or self.elements % lanes == 0)]
 
     def _packings(self) -> Iterator[Packing]:
         """The layer packed for every sensible number of banks."""
@@ -327,37 +412,50 @@ class _Search:
         columns = fixed.columns or (2 if kind is AccumulatorKind.LUT_RAM and packing.set_size > 1 else 1)
         table = not packing.complementary
         widths = [width for width in _POWERS[:5] if width <= max(columns, packing.set_size)]
-        for lanes in [fixed.lanes] if fixed.lanes else [lanes for lanes in _POWERS[:7] if lanes <= layer.positions]:
+        for lanes in self._lanes():
+            window = self.window(lanes)
+            pairs = self.selected * (self.joined if window is None else window.groups)
+            rows = packing.folds * ceil_div(layer.positions, lanes)
+            if table:
+                rows = lane_rows(packing.rows[:, engine_order(layer.positions, elements=self.elements,
+                                                              window=window)], lanes)
             for width in [fixed.drain_width] if fixed.drain_width else widths:
-                rows = lane_rows(packing.rows, lanes) if table else packing.folds * ceil_div(layer.positions, lanes)
                 yield EngineArch(
                     positions=layer.positions, lanes=lanes, banks=packing.banks, folds=packing.folds,
                     set_size=packing.set_size, columns=columns, drain_width=width, weight_bits=layer.weight_bits,
                     activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
                     indexed=self.mode is Mode.SPARSE_SPARSE,
-                    capacity=min(self.selected, ceil_div(layer.positions, lanes)), lane_rows=rows, row_table=table,
-                    most_rows=max(1, int(packing.rows.max())), accumulator=kind)
+                    capacity=min(pairs, ceil_div(layer.positions, lanes)), lane_rows=rows, row_table=table,
+                    most_rows=max(1, int(packing.rows.max())), accumulator=kind, own_addresses=window is not None)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
-        """Cycles per vector that the multipliers need: exact where every position arrives, an average where winners
-        fall as they may."""
-        rows = np.maximum(packing.rows, 1)
+        """Cycles per inference that the multipliers need, or the arrival of what they multiply: exact where every
+        position arrives, an average where winners fall as they may."""
+        rows, sparse = np.maximum(packing.rows, 1), self.mode is Mode.SPARSE_SPARSE
         slots = float((rows @ self.active).sum()) / engine.lanes
-        if self.mode is Mode.SPARSE_SPARSE and engine.lanes > 1:
-            # A fold lasts as long as its busiest lane.
+        if sparse and engine.lanes > 1 and (self.layer.window is None or self.selected == self.elements):
+            # A fold lasts as long as its busiest lane; all taps of a window have as many winners.
             slots += 0.8 * float(rows.mean()) * engine.folds * (float(self.active.sum()) / engine.lanes)**0.5
-        arrival = self.layer.positions / engine.lanes if self.first or self.mode is not Mode.SPARSE_SPARSE else 0
-        return max(slots + engine.folds * engine.drain_slots, arrival)
+        busy, window = slots + engine.folds * engine.drain_slots, self.window(engine.lanes)
+        if window is None:
+            return max(busy, self.layer.positions / engine.lanes if self.first or not sparse else 0)
+        beats = window.slots if sparse and not self.first else ceil_div(window.channels, window.input_lanes)
+        return max(self.layer.vectors * busy, window.height * window.width * beats)
 
     def _behind(self, engine: EngineArch, busy: float) -> float:
-        """Cycles per vector of what is behind the multipliers: drain, and k-WTA."""
+        """Cycles per inference of what is behind the multipliers, which take ``busy``: drain, and k-WTA."""
+        layer, pixels = self.layer, math.prod(self.layer.output_shape[1:])
         drain = engine.folds * (1 + engine.groups * engine.group_period)
         scan = 0
-        if self.layer.winners is not None and self.layer.output_bits is not None:
-            scan = _scan(self.layer.output_bits, self.fixed.bins or _bins(self.layer.output_bits, busy))
+        if layer.winners is not None and layer.output_bits is not None:
+            kind, bins = _kwta(layer, engine, self.fixed, max(busy, self.settings.target_cycles or DEFAULT_TARGET)
+                               if layer.window is not None else busy)
+            if layer.window is not None and kind is SelectKind.LOCAL:
+                return max(layer.vectors * drain, pixels * _local_period(layer, engine))
+            scan = _scan(layer.output_bits, bins)
         # A vector is in one of the store's two halves from its first beat to its last word.
-        stored = engine.beats + scan + ceil_div(self.layer.kernels, engine.drain_width) + STORE_LATENCY
-        return max(drain, stored / 2, scan)
+        stored = engine.beats + scan + ceil_div(layer.kernels, engine.drain_width) + STORE_LATENCY
+        return max(layer.vectors * drain, pixels * max(stored / 2, scan))
 
 
 @lru_cache(maxsize=64)

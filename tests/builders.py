@@ -12,9 +12,10 @@ from dovetail.hw.arch import EngineArch, EngineImages, bits_for, ceil_div
 from dovetail.hw.engine import Engine
 from dovetail.sim.engine_cycles import EngineCycles, lane_slots
 from dovetail.sw.network import Layer, Network, Scale, Stage, Thresholds
+from dovetail.sw.window import Window
 
-__all__ = ["STAGES", "EngineCase", "EngineLog", "check_cycles", "make_engine", "make_network", "make_stage",
-           "make_vectors", "run_engine"]
+__all__ = ["STAGES", "EngineCase", "EngineLog", "check_cycles", "make_cnn", "make_engine", "make_mask", "make_network",
+           "make_stage", "make_vectors", "run_engine"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -258,6 +259,18 @@ def make_stage(rng: np.random.Generator, *, kernels: int, least: int, most: int,
     return Scale(multiplier=multiplier, offset=offset, shift=shift, low=low, high=high, ties_to_even=kind == "ties")
 
 
+def make_mask(rng: np.random.Generator, kernels: int, positions: int, *, set_size: int | None,
+              density: float) -> np.ndarray:
+    """A mask (M, L) of complementary sets, or of a density without any order."""
+    if set_size is None:
+        return rng.random((kernels, positions)) < density
+    shuffled, mask = rng.permutation(kernels), np.zeros((kernels, positions), bool)
+    for start in range(0, kernels, set_size):
+        members = shuffled[start:start + set_size]
+        mask[members[rng.integers(0, len(members), positions)], np.arange(positions)] = True
+    return mask
+
+
 #: Kinds of stages, for `make_network`.
 STAGES = ("shift", "multiplier", "ties", "offsets", "falling", "thresholds", "steps of two", "sign")
 
@@ -278,13 +291,7 @@ def make_network(rng: np.random.Generator, *, sizes: Sequence[int], winners: Seq
     taken = (-(1 << input_bits - 1), (1 << input_bits - 1) - 1) if input_signed else (0, (1 << input_bits) - 1)
     first, layers = taken, []
     for number, ((kernels, positions), set_size) in enumerate(zip(shapes, sets, strict=True)):
-        if set_size is None:
-            mask = rng.random((kernels, positions)) < density
-        else:
-            shuffled, mask = rng.permutation(kernels), np.zeros((kernels, positions), bool)
-            for start in range(0, kernels, set_size):
-                members = shuffled[start:start + set_size]
-                mask[members[rng.integers(0, len(members), positions)], np.arange(positions)] = True
+        mask = make_mask(rng, kernels, positions, set_size=set_size, density=density)
         limit = (1 << weight_bits - 1) - 1
         weights = np.where(mask, rng.integers(-limit, limit + 1, mask.shape), 0)
         scale = limit * (max(-taken[0], taken[1]) + 1) // 2
@@ -301,4 +308,45 @@ def make_network(rng: np.random.Generator, *, sizes: Sequence[int], winners: Seq
         layers.append(layer)
         taken = layer.output_range
     return Network(name=name, input_shape=(sizes[0],), input_range=first, input_scale=1.0, layers=tuple(layers),
+                   sha256="0" * 64)
+
+
+def make_cnn(rng: np.random.Generator, *, image: tuple[int, int, int], layers: Sequence[dict], density: float = 0.4,
+             weight_bits: int = 6, codes: tuple[int, int] = (0, 15), input_bits: int = 4, input_signed: bool = False,
+             stage: str = "multiplier", codes_out: bool = False) -> Network:
+    """A random integer network over an image (channels, height, width).
+
+    Every layer is a dict: ``kernels``; of a convolution ``kernel`` and, if need be, ``strides`` and ``pads``, and
+    ``pool``, a dict of these three; ``winners``; ``sets``, the set size of complementary masks. Layers are named
+    ``layer0`` and so on; all but the last, and that with ``codes_out``, have codes.
+    """
+    taken = (-(1 << input_bits - 1), (1 << input_bits - 1) - 1) if input_signed else (0, (1 << input_bits) - 1)
+    first, shape, made = taken, tuple(image), []
+    limit = (1 << weight_bits - 1) - 1
+    for number, given in enumerate(layers):
+        window = pool = None
+        positions, kernels = int(np.prod(shape)), given["kernels"]
+        if "kernel" in given:
+            window = Window(channels=shape[0], height=shape[1], width=shape[2], kernel=given["kernel"],
+                            strides=given.get("strides", (1, 1)), pads=given.get("pads", (0, 0, 0, 0)))
+            positions, shape = window.positions, (kernels, *window.output_size)
+            if "pool" in given:
+                pool = Window(channels=kernels, height=shape[1], width=shape[2], **given["pool"])
+                shape = (kernels, *pool.output_size)
+        else:
+            shape = (kernels,)
+        mask = make_mask(rng, kernels, positions, set_size=given.get("sets"), density=density)
+        mask[:, 0] |= ~mask.any(axis=1)
+        scale = limit * max(-taken[0], taken[1]) // 2
+        layer = Layer(
+            name=f"layer{number}", op="Linear" if window is None else "Conv", window=window, weight_bits=weight_bits,
+            weights=np.where(mask, rng.integers(-limit, limit + 1, mask.shape), 0), mask=mask,
+            bias=rng.integers(-scale, scale + 1, kernels), input_range=taken, output_scale=1.0)
+        if codes_out or number < len(layers) - 1:
+            spread = int(max(1.0, float(np.sqrt(mask.sum(axis=1).mean()))) * scale)
+            requantisation = make_stage(rng, kernels=kernels, least=-spread, most=spread, codes=codes, kind=stage)
+            layer = replace(layer, stages=(requantisation,), pool=pool, winners=given.get("winners"))
+        made.append(layer)
+        taken = layer.output_range
+    return Network(name="cnn", input_shape=tuple(image), input_range=first, input_scale=1.0, layers=tuple(made),
                    sha256="0" * 64)
