@@ -35,7 +35,7 @@ from .self_check import hex_lines, testbench
 __all__ = ["SCHEMA", "Build", "check_output", "check_verilog", "read_build", "write_build"]
 
 #: Version of the folder's layout; a reader takes exactly this one.
-SCHEMA = "dovetail-build/2"
+SCHEMA = "dovetail-build/3"
 
 #: What reading a folder that somebody edited, or that a disk lost half of, can raise.
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, NotImplementedError,
@@ -169,10 +169,10 @@ def _fill(
     np.savez_compressed(folder / "golden.npz", allow_pickle=False, inputs=shown,
                         **{f"layer{number}": result.outputs for number, result in enumerate(results)})
     in_shape, out_shape = top.i.payload.shape(), top.o.payload.shape()
-    cycles = network_cycles(plan, results).total
+    cycles, arch = network_cycles(plan, results).total, plan.arch
     (folder / "tb.v").write_text(testbench(
         plan.arch, frames=len(shown), in_bits=width_of(in_shape), out_bits=width_of(out_shape), cycles=cycles))
-    inputs = pack(in_shape, frames_to_words(shown, plan.arch.input_width))
+    inputs = pack(in_shape, frames_to_words(shown, arch.input_width, pixels=arch.input_pixels))
     (folder / "tb_input.hex").write_text(hex_lines(inputs, width_of(in_shape)))
     expected = pack(out_shape, _result_words(plan, results[-1].outputs))
     (folder / "tb_expected.hex").write_text(hex_lines(expected, width_of(out_shape)))
@@ -202,11 +202,12 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 def _result_words(plan: Plan, outputs: np.ndarray) -> dict[str, np.ndarray]:
     """Output words of results (n, M)."""
-    select = plan.arch.layers[-1].select
-    words = frames_to_words(outputs, select.width)
+    last = plan.arch.layers[-1]
+    select = last.select
+    words = frames_to_words(outputs, select.width, pixels=last.pixels)
     keep = np.full(select.words, (1 << select.width) - 1)
     keep[-1] = (1 << select.kernels - (select.words - 1) * select.width) - 1
-    return {**words, "keep": np.tile(keep, len(outputs))}
+    return {**words, "keep": np.tile(keep, len(outputs) * last.pixels)}
 
 
 def _write_images(folder: Path, plan: Plan, memories: tuple[MappedMemory, ...]) -> None:
@@ -283,7 +284,7 @@ def _manifest(
         alone = layer_cycles(planned, result)
         layers.append({
             "name": layer.name, "mode": planned.arch.mode.value, "kernels": layer.kernels, "positions": layer.positions,
-            "winners": layer.winners, "requantisation": layer.exactness.value,
+            "vectors": layer.vectors, "winners": layer.winners, "requantisation": layer.exactness.value,
             "packing": {"set_size": packing.set_size, "sets": packing.sets, "banks": packing.banks,
                         "folds": packing.folds, "rows": int(packing.rows.sum()),
                         "rows_lower_bound": packing.rows_lower_bound, "fill": packing.fill},
@@ -291,6 +292,7 @@ def _manifest(
                           "utilisation": alone.utilisation},
         })
     last, select = plan.layers[-1].layer, arch.layers[-1].select
+    pixels = arch.layers[-1].pixels
     return {
         "schema": SCHEMA,
         "model": {"name": network.name, "sha256": network.sha256, "input_shape": list(network.input_shape),
@@ -306,18 +308,24 @@ def _manifest(
                 "port": "i", "codes_per_word": arch.input_width, "bits": network.input_bits,
                 "signed": network.input_signed, "low": network.input_range[0], "high": network.input_range[1],
                 "scale": network.input_scale, "origin": network.input_origin,
-                "codes_per_frame": network.layers[0].positions,
+                "codes_per_frame": arch.input_codes, "order": _order(arch.layers[0].window is not None),
                 "payload": "codes_per_word codes, the first in the low bits; above them `last`",
             },
             "output": {
                 "port": "o", "elements_per_word": select.width, "bits": select.value_bits,
-                "signed": select.value_signed, "elements_per_frame": last.kernels,
+                "signed": select.value_signed, "elements_per_frame": last.kernels * pixels,
+                "order": _order(pixels > 1),
                 "scale": np.asarray(last.output_scale).tolist(), "offset": np.asarray(last.output_offset).tolist(),
                 "payload": "elements_per_word elements, the first in the low bits; above them one `keep` bit each, "
                            "then `last`",
             },
         },
     }
+
+
+def _order(image: bool) -> str:
+    """In which order the elements of a frame pass the border."""
+    return "pixel by pixel: row, column, channel; every word holds elements of one pixel" if image else "the model's"
 
 
 def _plan_toml(plan: Plan) -> str:
