@@ -64,11 +64,11 @@ class EngineCycles:
     """
 
     def __init__(self, arch: EngineArch):
-        self._arch = arch
+        self._group_slots, self._group_beats = arch.group_slots, arch.group_beats
         self._behind = SLOT_TO_CAPTURE + DRAIN_LATENCY + (arch.lanes - 1).bit_length()  # from a drain slot to a beat
         self._filled = 3 if arch.row_table else 2           # from a vector's last beat to its first slot
-        self._offsets = [group * arch.group_period + slot for group in range(arch.groups)
-                         for slot in range(arch.group_slots)]
+        self._offsets = [1 + group * arch.group_period + slot for group in range(arch.groups)
+                         for slot in range(arch.group_slots)]     # of drain slots, from the decision on
         self._period = arch.groups * arch.group_period + 1
         self._waiting_from = 2 * arch.drain_slots           # the control clears both halves first
         self._drains = list(range(2 * arch.drain_slots))    # drain slots of the last two folds
@@ -100,17 +100,17 @@ class EngineCycles:
         taken = first = ends = -1
         for fold, mine in enumerate(slots):
             earliest = self._retired[0] + 1                 # at most one complete fold may wait for its drain
-            known: dict[tuple[int, int], int] = {}
-            finished = []
-            for lane in zip(start, mine, strict=True):
-                if lane not in known:
-                    known[lane] = self._finish(max(lane[0], earliest), lane[1])
-                finished.append(known[lane])
+            if len(start) == 1:
+                finished = [self._finish(max(start[0], earliest), mine[0])]
+            else:
+                known = {lane: self._finish(max(lane[0], earliest), lane[1])
+                         for lane in set(zip(start, mine, strict=True))}
+                finished = [known[lane] for lane in zip(start, mine, strict=True)]
             decision = max(self._waiting_from, max(finished) + 1)
             if fold == 0:
                 decision = taken = max(decision, token)
-                first = decision + self._arch.group_slots
-            drains = [decision + 1 + offset for offset in self._offsets]
+                first = decision + self._group_slots
+            drains = [decision + offset for offset in self._offsets]
             self._drains = self._drains[-len(drains):] + drains
             ends = drains[-1]
             self._retired = [self._retired[1], ends]
@@ -120,11 +120,13 @@ class EngineCycles:
         self._freed = [self._freed[1], max(start) + 1]
         self._last_input = last_input
         return VectorTimes(token=taken, first_beat=first + self._behind + 1,
-                           last_beat=ends + self._behind + self._arch.group_beats)
+                           last_beat=ends + self._behind + self._group_beats)
 
     def _finish(self, start: int, slots: int) -> int:
         """Cycle of a lane's last slot: ``slots`` of them from ``start`` on, drain slots left out."""
         finished = start + slots - 1
+        if self._drains[-1] < start:
+            return finished
         for drain in self._drains:
             if drain > finished:
                 break

@@ -46,18 +46,22 @@ def _winners(layer: Layer, codes: np.ndarray) -> np.ndarray:
     return kept.transpose(0, 2, 1).reshape(codes.shape)
 
 
-def _products(layer: Layer, windows: np.ndarray) -> np.ndarray:
-    """``windows @ weights.T`` on integers; in float64, which is as exact and ten times faster, where no sum of any
-    order can leave the 53 bits that it holds."""
-    if layer.sum_bits > 53:
-        return windows @ layer.weights.T
-    return (windows.astype(np.float64) @ layer.weights.T.astype(np.float64)).astype(np.int64)
+def _products(layer: Layer, inputs: np.ndarray) -> np.ndarray:
+    """``windows @ weights.T`` on integers, (n, vectors, M); in float64, which is as exact and ten times faster, where
+    no sum of any order can leave the 53 bits that it holds."""
+    kind = np.int64 if layer.sum_bits > 53 else np.float64
+    weights = layer.weights.T.astype(kind)
+    if layer.window is None:
+        return (inputs[:, np.newaxis].astype(kind) @ weights).astype(np.int64)
+    sums = np.empty((len(inputs), layer.vectors, layer.kernels), np.int64)
+    for number, image in enumerate(inputs.astype(kind)):    # all windows of all images would be large
+        sums[number] = (layer.window.gather(image[np.newaxis])[0] @ weights).astype(np.int64)
+    return sums
 
 
 def run_layer(layer: Layer, inputs: np.ndarray) -> LayerResult:
     """One layer on codes (n, inputs)."""
-    windows = inputs[:, np.newaxis] if layer.window is None else layer.window.gather(inputs)
-    sums = _products(layer, windows) + layer.bias
+    sums = _products(layer, inputs) + layer.bias
     codes = layer.requantise(sums).transpose(0, 2, 1).reshape(len(inputs), layer.kernels * layer.vectors)
     return LayerResult(inputs=inputs, sums=sums, outputs=_winners(layer, layer.pooled(codes)))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..hw.arch import PoolArch, PoolAxis
+from ..hw.arch import PoolArch
 
 __all__ = ["PoolCycles", "Pooled"]
 
@@ -32,6 +32,7 @@ class PoolCycles:
 
     def __init__(self, arch: PoolArch):
         self._arch = arch
+        self._positions = arch.vertical.positions, arch.horizontal.positions
         self._leaves = tuple({axis.last(element) for element in range(axis.count)}
                              for axis in (arch.vertical, arch.horizontal))
         self._latency = AXIS_STAGES * sum(not axis.is_identity for axis in (arch.vertical, arch.horizontal))
@@ -115,14 +116,11 @@ class PoolCycles:
 
     def _leave(self, taken: int, first_beat: int, last_beat: int, *, current: int) -> Pooled | None:
         """What leaves with this position; go to the next one."""
-        pooled = Pooled(taken=taken, first_beat=first_beat + self._latency, last_beat=last_beat + self._latency)
-        found = pooled if self.leaves else None
+        found = None
+        if self.leaves:
+            found = Pooled(taken=taken, first_beat=first_beat + self._latency, last_beat=last_beat + self._latency)
         self._current = current
-        self._column = _after(self._column, self._arch.horizontal)
+        self._column = (self._column + 1) % self._positions[1]
         if self._column == 0:
-            self._row = _after(self._row, self._arch.vertical)
+            self._row = (self._row + 1) % self._positions[0]
         return found
-
-
-def _after(position: int, axis: PoolAxis) -> int:
-    return 0 if position == axis.positions - 1 else position + 1

@@ -54,9 +54,11 @@ class WindowCycles:
         rows, columns = arch.output_size
         needs = np.array([arch.last_row(y) * arch.width + arch.last_column(x) for y in range(rows)
                           for x in range(columns)])
+        self._size, self._columns = arch.height * arch.width, columns
         self._needs = needs.tolist()                    # the pixel that each window of an image waits for
         # A window waits for those before it, too.
-        self._open = np.searchsorted(np.maximum.accumulate(needs), np.arange(arch.height * arch.width), side="right")
+        self._open = np.searchsorted(
+            np.maximum.accumulate(needs), np.arange(self._size), side="right").tolist()
         released = [arch.first_row(y) for y in range(1, rows)] + [arch.height]
         self._released = [after - before for before, after in zip([0, *released], released, strict=False)]
         self._beats: deque[int] = deque()               # of the windows that were not accounted for
@@ -108,8 +110,7 @@ class WindowCycles:
         """
         if first < self.ready() or last < first:
             raise ValueError(f"first must be at least {self.ready()} and at most last, not {first!r} and {last!r}")
-        size = self._arch.height * self._arch.width
-        image, place = divmod(self._pixels, size)
+        image, place = divmod(self._pixels, self._size)
         if image == self._images:
             raise ValueError("image must be called before pixel")
         if place % self._arch.width == 0:
@@ -117,9 +118,9 @@ class WindowCycles:
         self._pixels += 1
         self._last_input = last
         self._pixel_ends.append(last)
-        before = 0 if place == 0 else int(self._open[place - 1])
+        before = 0 if place == 0 else self._open[place - 1]
         start = image * len(self._needs)
-        return range(start + before, start + int(self._open[place]))
+        return range(start + before, start + self._open[place])
 
     def window(self, ready: int | Callable[[int], int] = 0) -> WindowTimes:
         """Account for the next window.
@@ -130,12 +131,11 @@ class WindowCycles:
             First cycle from which the consumer is ready for this window's first beat and all after it, or a function
             that tells this cycle, given the one in which the first beat becomes valid.
         """
-        arch = self._arch
         image, place = divmod(self._windows, len(self._needs))
-        needed = image * arch.height * arch.width + self._needs[place]
+        needed = image * self._size + self._needs[place]
         if needed >= self._pixels:
             raise ValueError(f"pixel must be called before window: window {self._windows} needs pixel {needed}")
-        while self._forgotten < image * arch.height * arch.width:
+        while self._forgotten < image * self._size:
             self._pixel_ends.popleft()
             self._forgotten += 1
         beats, stages = self._beats.popleft(), self._stages
@@ -147,7 +147,7 @@ class WindowCycles:
         self._read = max(start + beats - 1, last - stages if beats > stages else self._exits[beats - 1])
         self._exits.extend(range(max(first, last + 1 - stages), last + 1))
         self._windows += 1
-        row, column = divmod(place, arch.output_size[1])
-        if column == arch.output_size[1] - 1:
+        row, column = divmod(place, self._columns)
+        if column == self._columns - 1:
             self._free.extend([self._read + 1] * self._released[row])
         return WindowTimes(valid=valid, first=first, last=last)

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from .model import Clip, FloatLayer, FloatModel, MaxPool, Quantiser, Rounding
+from .model import Clip, FloatLayer, FloatModel, Quantiser, Rounding
 from .network import range_bits
 from .packer import Packing, pack
 from .patterns import pattern
@@ -134,11 +135,13 @@ def find_problems(model: FloatModel) -> list[str]:
         Empty where nothing does.
     """
     found = []
-    for layer in model.layers:
-        if layer.window is not None:
-            found.append((layer.name, layer.op))
-        found += [(step.name, step.op) for step in layer.steps if isinstance(step, MaxPool)]
-    return [f"node {name!r} ({op}): hardware is not generated yet" for name, op in found]
+    for before, layer in pairwise(model.layers):
+        window = layer.window
+        if window is not None and (window.channels, window.height, window.width) != before.output_shape:
+            found.append(f"node {layer.name!r} ({layer.op}): sees an image of {window.channels} x {window.height} x "
+                         f"{window.width} where node {before.name!r} leaves {' x '.join(map(str, before.output_shape))}; "
+                         "there is no hardware that reshapes it")
+    return found
 
 
 def _facts(layer: FloatLayer) -> LayerFacts:

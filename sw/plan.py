@@ -194,7 +194,10 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
             network.layers, modes, windows, joins, engines, selects, strict=True)
     ]
     width = settings.input_width or lanes[0]
-    if windows[0] is None and lanes[0] % width:
+    if windows[0] is not None and windows[0].channels % width:
+        raise DovetailError(f"settings: input_width must divide the image's channels ({windows[0].channels}), not "
+                            f"{width}")
+    if lanes[0] % width:
         raise DovetailError(f"settings: input_width must divide the first layer's lanes ({lanes[0]}), not {width}")
     for layer, engine in zip(network.layers, engines, strict=True):
         rows = max(engine.lane_rows, engine.folds * engine.lane_positions, engine.beats)
@@ -361,6 +364,8 @@ class _Search:
     def _lanes(self) -> list[int]:
         """Numbers of lanes to try."""
         if self.fixed.lanes:
+            if self.joined > 1 and self.elements % self.fixed.lanes:
+                raise ValueError(f"lanes must divide the {self.elements} channels of a pixel, not {self.fixed.lanes}")
             return [self.fixed.lanes]
         if self.layer.window is not None:
             rows, columns = self.layer.window.kernel

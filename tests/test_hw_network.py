@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
-from builders import make_network
+from builders import make_cnn, make_network
 from models import evaluate
 
 from dovetail.hw.arch import Mode, ceil_div
@@ -19,6 +19,7 @@ from dovetail.sim.tools import find_icarus, find_verilator
 from dovetail.sim.verify import NetworkSimulation
 from dovetail.sw.network import Thresholds
 from dovetail.sw.plan import plan
+from dovetail.sw.positions import pixel_vectors
 from dovetail.sw.settings import LayerSettings, Settings
 
 SIZES = [7, 9, 5]
@@ -68,7 +69,8 @@ class Bench:
             beats = ceil_div(len(frame), width)
             padded = [*frame, *[0] * (beats * width - len(frame))]
             words += [(padded[beat * width:(beat + 1) * width], beat == beats - 1) for beat in range(beats)]
-        length, wide = self.arch.layers[-1].select.kernels, self.arch.layers[-1].select.width
+        last = self.arch.layers[-1]
+        length, wide = last.pixels * last.select.kernels, last.select.width
         got, frame, offering, held = [], [], False, None
         wanted = len(frames) if results is None else results
         for _ in range(cycles):
@@ -162,6 +164,57 @@ def test_frames_of_a_wrong_length(width, zero_skipping):
 
     Bench(built).run(script)
     assert got == outputs(built, expected)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Two convolutions, of which the second is the last layer."""
+    network = make_cnn(np.random.default_rng(5), image=(2, 4, 5), codes_out=True, layers=[
+        {"kernels": 4, "kernel": (2, 2), "pads": (1, 0, 0, 1), "sets": 2, "winners": 2,
+         "pool": {"kernel": (2, 2), "strides": (2, 2)}},
+        {"kernels": 3, "kernel": (2, 1), "pads": (1, 0, 0, 0), "sets": 3}])
+    return plan(network, Settings())
+
+
+def image_frames(count, seed=1):
+    return np.random.default_rng(seed).integers(0, 16, (count, 40)).tolist()
+
+
+def image_outputs(built, frames):
+    """What comes for frames that were sent pixel by pixel, pixel by pixel."""
+    codes = np.array(frames).reshape(len(frames), 20, 2).transpose(0, 2, 1).reshape(len(frames), -1)
+    found = golden.run(built.network, codes).pop().outputs
+    return pixel_vectors(found, built.arch.layers[-1].pixels).reshape(len(frames), -1).tolist()
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.4])
+def test_images_after_a_reset_at_any_time(images, gap):
+    """Nothing is left of earlier images, in line buffers, pools or anywhere."""
+    before, frames, got, runs = image_frames(9, seed=2), image_frames(2, seed=3), [], (1, 9, 40, 77, 130, 200, 333)
+
+    async def script(ctx, bench):
+        for run, cycles in enumerate(runs):
+            await bench.play(ctx, before, cycles=cycles, gap=gap, seed=run)
+            await bench.reset(ctx)
+            got.append(await bench.play(ctx, frames, gap=gap, seed=run))
+            await bench.reset(ctx)
+
+    Bench(images).run(script)
+    assert got == [image_outputs(images, frames)] * len(runs)
+
+
+def test_images_of_a_wrong_length(images):
+    """What is missing counts as pixels of zeros, what is too much is dropped, and the next image is not concerned."""
+    frames, expected, got = [], [], []
+    for number, length in enumerate([1, 40, 55, 39, 40, 41, 7, 40]):
+        frames += [[(number + 5 * place) % 16 for place in range(length)]]
+        expected += [(frames[-1] + [0] * 40)[:40]]
+
+    async def script(ctx, bench):
+        got.extend(await bench.play(ctx, frames))
+
+    Bench(images).run(script)
+    assert got == image_outputs(images, expected)
 
 
 @pytest.mark.parametrize(("sets", "stages"), [

@@ -140,7 +140,13 @@ def test_convolution():
     model = FloatModel(name="net", input_shape=(2, 9, 7), layers=(conv, linear), sha256="0" * 64)
     facts, _ = inspect_model(model)
     assert (facts.op, facts.kernels, facts.positions, facts.vectors, facts.rows) == ("Conv", 8, 18, 63, 18)
-    assert find_problems(model) == ["node 'conv' (Conv): hardware is not generated yet",
-                                    "node 'pool' (MaxPool): hardware is not generated yet"]
-    assert find_problems(FloatModel(name="net", input_shape=(18,), layers=(make_layer(np.ones((8, 18), bool)),),
-                                    sha256="0" * 64)) == []
+    assert find_problems(model) == []
+
+
+def test_vector_that_becomes_an_image():
+    linear = make_layer(np.ones((126, 5), bool), name="linear", steps=(RELU,))
+    window = Window(channels=2, height=9, width=7, kernel=(3, 3))
+    conv = make_layer(np.ones((8, 18), bool), op="Conv", name="conv", window=window)
+    model = FloatModel(name="net", input_shape=(5,), layers=(linear, conv), sha256="0" * 64)
+    assert find_problems(model) == ["node 'conv' (Conv): sees an image of 2 x 9 x 7 where node 'linear' leaves 126; "
+                                    "there is no hardware that reshapes it"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import make_network
+from builders import make_cnn, make_network
 
 from dovetail.hw.arch import AccumulatorKind, Mode, ScaleArch, SelectKind, ThresholdArch
 from dovetail.hw.errors import DovetailError
@@ -108,14 +108,67 @@ def test_stages_are_as_wide_as_their_parameters():
         ThresholdArch(count=2, low=-1, step=2))
 
 
-def test_convolution_is_refused(network):
-    first = network.layers[0]
-    window = Window(channels=1, height=4, width=6, kernel=(4, 6))
-    whole = r"^layer 'fc0' is a convolution; convolutions are read, quantised and compared, but their hardware is not "
-    for change in ({}, {"pool": Window(channels=18, height=1, width=1, kernel=(1, 1))}):
-        changed = replace(network, layers=(replace(first, window=window, **change), *network.layers[1:]))
-        with pytest.raises(DovetailError, match=whole + r"generated yet$"):
-            layers(changed)
+def test_vector_does_not_become_an_image(network):
+    window = Window(channels=1, height=3, width=6, kernel=(3, 6))
+    changed = replace(network, layers=(network.layers[0], replace(network.layers[1], window=window),
+                                       network.layers[2]))
+    with pytest.raises(DovetailError, match=r"^layer 'fc1' sees an image of 1 x 3 x 6 where layer 'fc0' leaves 18; "
+                                            r"there is no hardware that reshapes it$"):
+        layers(changed)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return make_cnn(np.random.default_rng(0), image=(3, 8, 8), layers=[
+        {"kernels": 8, "kernel": (3, 3), "pool": {"kernel": (2, 2), "strides": (2, 2)}, "winners": 2, "sets": 2},
+        {"kernels": 6, "kernel": (2, 2), "winners": 3, "sets": 3},
+        {"kernels": 5}])
+
+
+def test_units_of_convolutions(images):
+    """Windows as the model has them, pairs as many as win, pixels that become a vector."""
+    first, second, third = (planned.arch for planned in layers(images))
+    assert not first.window.indexed and first.window.slots == 3 and first.window.input_lanes == 1
+    assert second.window.indexed and second.window.slots == 2 and second.engine.own_addresses
+    assert second.engine.capacity == 2 * second.window.groups
+    assert (first.pixels, second.arrivals, second.pixels, third.joined) == (9, 9, 4, 4)
+    assert first.pool.output_size == (3, 3) and second.pool is None
+    assert third.engine.capacity == min(3 * 4, third.engine.lane_positions)
+    assert third.window is None and not third.engine.own_addresses
+    first, *_ = layers(images, mode=Mode.DENSE)
+    assert first.arch.select.losers
+
+
+def test_lanes_of_convolutions(images):
+    for lanes in (1, 3, 9):
+        assert layers(images, layers={"layer0": LayerSettings(lanes=lanes)})[0].arch.window.lanes == lanes
+    with pytest.raises(DovetailError, match=r"^settings: layer 'layer0': lanes must be 1, 3 or 9, not 2$"):
+        layers(images, layers={"layer0": LayerSettings(lanes=2)})
+    with pytest.raises(DovetailError, match=r"^settings: layer 'layer2': lanes must divide the 6 channels of a pixel, "
+                                            r"not 4$"):
+        layers(images, layers={"layer2": LayerSettings(lanes=4)})
+    with pytest.raises(DovetailError, match=r"^settings: input_width must divide the image's channels \(3\), not 2$"):
+        layers(images, input_width=2)
+    assert plan(images, Settings(input_width=3)).arch.input_width == 3
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_targets_of_convolutions_are_met(images, mode):
+    """By the exact model, layer by layer; the fewer the cycles, the more multipliers."""
+    results = golden.run(images, np.random.default_rng(1).integers(0, 16, (3, 192)))
+    multipliers = []
+    for target in (20_000, 3000, 1000):
+        found = layers(images, target_cycles=target, mode=mode)
+        for planned, result in zip(found, results, strict=True):
+            assert layer_cycles(planned, result).cycles_per_inference <= target
+        multipliers.append(sum(planned.arch.engine.multipliers for planned in found))
+    assert multipliers == sorted(multipliers) and multipliers[0] < multipliers[-1]
+
+
+def test_local_selection_of_pixels_where_it_is_fast_enough(images):
+    kinds = [[planned.arch.select.kind for planned in layers(images, target_cycles=target)][0]
+             for target in (20_000, 450)]
+    assert kinds == [SelectKind.LOCAL, SelectKind.GLOBAL]
 
 
 def test_pairs_that_are_stored(network):
