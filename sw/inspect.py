@@ -138,9 +138,10 @@ def find_problems(model: FloatModel) -> list[str]:
     for before, layer in pairwise(model.layers):
         window = layer.window
         if window is not None and (window.channels, window.height, window.width) != before.output_shape:
+            left = " x ".join(map(str, before.output_shape))
             found.append(f"node {layer.name!r} ({layer.op}): sees an image of {window.channels} x {window.height} x "
-                         f"{window.width} where node {before.name!r} leaves {' x '.join(map(str, before.output_shape))}; "
-                         "there is no hardware that reshapes it")
+                         f"{window.width} where node {before.name!r} leaves {left}; there is no hardware that reshapes "
+                         "it")
     return found
 
 

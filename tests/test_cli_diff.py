@@ -9,6 +9,7 @@ from models import make_mlp, node, save_model
 
 from dovetail.cli import output
 from dovetail.cli.main import main
+from dovetail.hw.arch import bits_for
 from dovetail.sim import watch
 
 
@@ -38,6 +39,21 @@ def image(tmp_path_factory):
          "v": rng.standard_normal((4, 48)).astype(np.float32), "b": np.zeros(4, np.float32)},
         input_shape=["n", 2, 6, 6], output_shape=["n", 4])
     np.savez(folder / "x.npz", x=rng.random((20, 2, 6, 6)).astype(np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reshaped(tmp_path_factory):
+    """A model whose convolution sees what a linear layer leaves, and its data."""
+    folder = tmp_path_factory.mktemp("reshaped")
+    rng = np.random.default_rng(2)
+    save_model(folder / "image.onnx", [
+        node("Gemm", ["x", "v", "b"], transB=1), node("Relu", ["gemm"]), node("Reshape", ["relu", "shape"]),
+        node("Conv", ["reshape", "w"], kernel_shape=[3, 3])],
+        {"w": rng.standard_normal((3, 2, 3, 3)).astype(np.float32), "shape": np.array([-1, 2, 4, 4]),
+         "v": rng.standard_normal((32, 5)).astype(np.float32), "b": np.zeros(32, np.float32)},
+        input_shape=["n", 5], output_shape=["n", 3, 2, 2])
+    np.savez(folder / "x.npz", x=rng.random((20, 5)).astype(np.float32))
     return folder
 
 
@@ -113,12 +129,38 @@ def test_wrong_weight_in_the_rtl(capsys, files, monkeypatch):
     assert found["layers"][0]["weights"]["wrong"] == 0
 
 
-def test_convolution_is_compared_without_rtl(capsys, image):
-    """Until its hardware is generated; the models are compared all the same."""
-    code, found = as_json(capsys, image / "image.onnx", "--inputs", image / "x.npz", "--calibration", image / "x.npz")
-    assert code == 0 and found["rtl_equal"] is None and found["rtl_reason"].startswith("not generated: ")
+def test_convolution(capsys, image):
+    code, found = as_json(capsys, image / "image.onnx", "--inputs", image / "x.npz", "--calibration", image / "x.npz",
+                          "--engine", "amaranth", "--limit", "2")
+    assert code == 0 and found["rtl_equal"] is True and found["rtl_reason"] is None
     assert [layer["op"] for layer in found["layers"]] == ["Conv", "Gemm"]
     assert all(layer["alone"]["db"] > 30 for layer in found["layers"])
+
+
+def test_wrong_weight_of_a_convolution(capsys, image, monkeypatch):
+    """Elements are counted as the model counts them, channel by channel."""
+    made, kernels = watch.NetworkTop, []
+
+    def spoiled(arch, images):
+        """The bias of the kernel that is drained first is too large."""
+        first, (select, *_) = images[0].engine, [layer.select for layer in arch.layers]
+        kernels.append((images[0].select.order[0][0] & (1 << bits_for(select.words)) - 1) * select.width)
+        biases = ((first.biases[0][0] + (1 << 12), *first.biases[0][1:]), *first.biases[1:])
+        return made(arch, [replace(images[0], engine=replace(first, biases=biases)), *images[1:]])
+    monkeypatch.setattr(watch, "NetworkTop", spoiled)
+    code, found = as_json(capsys, image / "image.onnx", "--inputs", image / "x.npz", "--calibration", image / "x.npz",
+                          "--engine", "amaranth", "--limit", "1")
+    first, layer = found["layers"][0]["rtl_first"], found["layers"][0]
+    assert code == 1 and found["rtl_equal"] is False and 0 < layer["rtl_different"] <= 16
+    assert first["frame"] == 0 and first["element"] // 16 == kernels[0] and first["got"] > first["expected"]
+
+
+def test_vector_that_becomes_an_image_is_compared_without_rtl(capsys, reshaped):
+    """What has no hardware is compared all the same."""
+    code, found = as_json(capsys, reshaped / "image.onnx", "--inputs", reshaped / "x.npz", "--calibration",
+                          reshaped / "x.npz")
+    assert code == 0 and found["rtl_equal"] is None and found["rtl_reason"].startswith("not generated: ")
+    assert [layer["op"] for layer in found["layers"]] == ["Gemm", "Conv"]
 
 
 def test_text_fits_a_terminal(capsys, files, monkeypatch):
@@ -137,9 +179,9 @@ def test_text_fits_a_terminal(capsys, files, monkeypatch):
     assert len(lines) > where + 1 and all(line.startswith("  ") for line in lines[where + 1:])
 
 
-def test_text_of_what_is_not_generated(capsys, image):
-    arguments = ["diff", str(image / "image.onnx"), "--inputs", str(image / "x.npz"), "--calibration",
-                 str(image / "x.npz")]
+def test_text_of_what_is_not_generated(capsys, reshaped):
+    arguments = ["diff", str(reshaped / "image.onnx"), "--inputs", str(reshaped / "x.npz"), "--calibration",
+                 str(reshaped / "x.npz")]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert out.count("  not generated\n") == 2 and "\nRTL: not generated: " in out

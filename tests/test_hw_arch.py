@@ -12,10 +12,12 @@ from dovetail.hw.arch import (
     LayerArch,
     Mode,
     NetworkArch,
+    PoolArch,
     ScaleArch,
     SelectArch,
     SelectKind,
     ThresholdArch,
+    WindowArch,
     bits_for,
     ceil_div,
 )
@@ -198,3 +200,58 @@ def test_accumulator_file_kind_wrong():
 def test_row_table_wrong():
     with pytest.raises(TypeError, match=r"^rows must be given for a row table, not None$"):
         RowTable(replace(ENGINE, row_table=True), None)
+
+
+#: Two channels of 6 x 5 pixels; a window of 2 x 3 taps, a lane for each of a row's.
+WINDOW = WindowArch(channels=2, height=6, width=5, kernel=(2, 3), lanes=3, slots=1, input_lanes=2)
+POOL = PoolArch(height=5, width=3, kernel=(2, 1), strides=(2, 1), beats=12, ports=4, value_bits=8)
+CONVOLUTION = replace(
+    LAYER, window=WINDOW, pool=POOL,
+    engine=replace(ENGINE, positions=12, lanes=3, capacity=2, lane_rows=8, own_addresses=True))
+
+
+def test_numbers_of_a_convolution():
+    assert (CONVOLUTION.elements, CONVOLUTION.arrivals, CONVOLUTION.input_lanes, CONVOLUTION.pixels) == (2, 30, 2, 6)
+    assert replace(CONVOLUTION, pool=None).pixels == 15
+    assert (LAYER.elements, LAYER.arrivals, LAYER.input_lanes, LAYER.pixels) == (10, 1, 2, 1)
+    joined = replace(LAYER, joined=5)
+    assert (joined.elements, joined.arrivals, joined.input_lanes, joined.pixels) == (2, 5, 2, 1)
+    arch = NetworkArch(layers=(CONVOLUTION,), input_width=2)
+    assert (arch.input_codes, arch.input_beats, arch.input_pixels, arch.output_beats) == (60, 30, 30, 42)
+
+
+@pytest.mark.parametrize(("layer", "change", "message"), [
+    (LAYER, {"window": WINDOW}, r"^own_addresses must be True, not False$"),
+    (CONVOLUTION, {"window": None, "pool": None}, r"^own_addresses must be False, not True$"),
+    (LAYER, {"joined": 3}, r"^joined must divide positions \(10\), not 3$"),
+    (LAYER, {"joined": 2}, r"^lanes must divide the 5 channels of a pixel, not 2$"),
+    (CONVOLUTION, {"joined": 2}, r"^joined must be 1 for a convolution, not 2$"),
+    (CONVOLUTION, {"window": replace(WINDOW, channels=3)},
+     r"^positions of the engine must be the window's, 18, not 12$"),
+    (CONVOLUTION, {"window": replace(WINDOW, lanes=1)}, r"^lanes of the engine must be the window's, 1, not 3$"),
+    (CONVOLUTION, {"window": replace(WINDOW, indexed=False, slots=2)},
+     r"^indexed of the engine must be the window's, False, not True$"),
+    (CONVOLUTION, {"window": replace(WINDOW, activation_bits=4)},
+     r"^activation_bits of the engine must be the window's, 4, not 8$"),
+    (CONVOLUTION, {"pool": replace(POOL, height=6)}, r"^pool must take the image of the windows, not 6 x 3$"),
+    (LAYER, {"pool": POOL}, r"^pool must take the image of the windows, not 5 x 3$"),
+    (CONVOLUTION, {"pool": replace(POOL, beats=11)}, r"^pool must take 12 beats of 4, not 11 of 4$"),
+    (CONVOLUTION, {"pool": replace(POOL, value_bits=7)}, r"^pool must hold codes of 8 bits, not 7$"),
+])
+def test_layer_wrong(layer, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(layer, **change)
+
+
+def test_images_that_do_not_fit():
+    before = replace(CONVOLUTION, name="b", pool=None, select=replace(SELECT, kernels=2, winners=1))
+    after = replace(CONVOLUTION, window=replace(WINDOW, height=5, width=3))
+    NetworkArch(layers=(before, replace(after, pool=None)), input_width=2)
+    for wrong in (replace(WINDOW, height=6, width=3), replace(WINDOW, height=5, width=3, input_lanes=1)):
+        with pytest.raises(ValueError, match=r"^layers must fit together, not 'b' and 'a'$"):
+            NetworkArch(layers=(before, replace(CONVOLUTION, pool=None, window=wrong)), input_width=2)
+    with pytest.raises(ValueError, match=r"^input_width must divide the image's channels \(2\) and be the first "
+                                         r"window's input_lanes \(2\), not 1$"):
+        NetworkArch(layers=(CONVOLUTION,), input_width=1)
+    with pytest.raises(ValueError, match=r"^joined must be 1 in the first layer, not 5$"):
+        NetworkArch(layers=(replace(LAYER, joined=5),), input_width=2)

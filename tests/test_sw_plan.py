@@ -167,7 +167,7 @@ def test_targets_of_convolutions_are_met(images, mode):
 
 def test_local_selection_of_pixels_where_it_is_fast_enough(images):
     kinds = [[planned.arch.select.kind for planned in layers(images, target_cycles=target)][0]
-             for target in (20_000, 450)]
+             for target in (20_000, 300)]
     assert kinds == [SelectKind.LOCAL, SelectKind.GLOBAL]
 
 
