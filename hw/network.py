@@ -145,8 +145,9 @@ class NetworkTop(wiring.Component):
             source = InputFrames(length=first.positions, width=arch.input_width, lanes=first.lanes,
                                  value=activation_shape(first), skip_zeros=first.indexed)
         else:
-            source = PixelFrames(pixels=arch.layers[0].arrivals, channels=arch.layers[0].elements, width=arch.input_width,
-                                 value=activation_shape(first), skip_zeros=first.indexed)
+            source = PixelFrames(
+                pixels=arch.layers[0].arrivals, channels=arch.layers[0].elements, width=arch.input_width,
+                value=activation_shape(first), skip_zeros=first.indexed)
         m.submodules.input = source
         m.submodules.output = sink = OutputFrames(
             length=last.kernels, vectors=arch.layers[-1].pixels, width=last.width, value=result_shape(arch))

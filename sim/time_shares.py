@@ -62,7 +62,7 @@ def time_shares(planned: PlannedLayer, result: LayerResult, cycles_per_inference
     selected = result.inputs != 0
     if not arch.indexed:
         selected[:] = True
-    slots = lane_slots(arch, selected, planned.rows).sum(axis=1)        # of every vector and lane
+    slots = lane_slots(arch, selected[:, planned.order], planned.rows).sum(axis=1)      # of every vector and lane
     worked = float(slots.mean()) / cycles_per_inference
     useful = float((selected @ (layer.weights != 0).sum(axis=0)).mean()) / (arch.multipliers * cycles_per_inference)
     draining = arch.folds * arch.drain_slots / cycles_per_inference

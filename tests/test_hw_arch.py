@@ -245,8 +245,8 @@ def test_layer_wrong(layer, change, message):
 
 def test_images_that_do_not_fit():
     before = replace(CONVOLUTION, name="b", pool=None, select=replace(SELECT, kernels=2, winners=1))
-    after = replace(CONVOLUTION, window=replace(WINDOW, height=5, width=3))
-    NetworkArch(layers=(before, replace(after, pool=None)), input_width=2)
+    after = replace(CONVOLUTION, pool=None, window=replace(WINDOW, height=5, width=3))
+    NetworkArch(layers=(before, after), input_width=2)
     for wrong in (replace(WINDOW, height=6, width=3), replace(WINDOW, height=5, width=3, input_lanes=1)):
         with pytest.raises(ValueError, match=r"^layers must fit together, not 'b' and 'a'$"):
             NetworkArch(layers=(before, replace(CONVOLUTION, pool=None, window=wrong)), input_width=2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders import make_cnn
 
-from dovetail.hw.arch import AccumulatorKind, Mode, SelectKind
+from dovetail.hw.arch import AccumulatorKind, Mode, SelectKind, bits_for
 from dovetail.hw.network import NetworkTop
 from dovetail.sim import Engine, Simulation, golden
 from dovetail.sim.cycles import layer_cycles, network_cycles
@@ -25,7 +25,7 @@ def conv(kernels, kernel, **more):
 # Name: (image, layers, options of the network, mode, settings of the layers, settings of the network)
 NETWORKS = {
     "the shape of a real one": (
-        (1, 7, 6), [conv(6, (3, 3), pool=HALVES, winners=2, sets=2), conv(4, (2, 2), winners=2, sets=2),
+        (1, 8, 7), [conv(6, (3, 3), pool=HALVES, winners=2, sets=2), conv(4, (2, 2), winners=2, sets=2),
                     {"kernels": 8, "winners": 3, "sets": 4}, {"kernels": 5}], {}, ONLY, {}, {}),
     "every tap a lane": (
         (1, 6, 6), [conv(4, (3, 3), pool=HALVES, winners=2, sets=2), conv(6, (2, 2), winners=3, sets=3),
@@ -204,7 +204,7 @@ def test_wrong_bias_is_named(pooled, number):
     """Of the kernel whose sums leave first; elements are the model's, channel by channel."""
     planned = pooled.layers[number]
     engine = planned.images.engine
-    kernel = planned.images.select.order[0][0] & 7
+    kernel = planned.images.select.order[0][0] & (1 << bits_for(planned.layer.kernels)) - 1
     biases = ((engine.biases[0][0] + 400, *engine.biases[0][1:]),)
     codes = some_codes(pooled)
     found = NetworkSimulation(spoiled(pooled, number, "engine", biases=biases), engine=Engine.AMARANTH).verify(codes)
