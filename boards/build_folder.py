@@ -104,6 +104,7 @@ def check_output(path: Path) -> None:
 
 def write_build(
     path: Path, plan: Plan, model: FloatModel, codes: np.ndarray, *, intake: dict[str, Any] | None = None,
+    made_with: str = "",
 ) -> dict[str, Any]:
     """Write a build folder beside its place and rename it into place, so that a half one is never seen.
 
@@ -118,6 +119,8 @@ def write_build(
         Input codes; the first few become golden vectors, all serve for the predicted cycles.
     intake : dict, optional
         Goes into the manifest as it is: what became of the model on its way to integers. JSON values.
+    made_with : str
+        Options of ``dovetail compile`` that the plan belongs with, for a comment in ``plan.toml``. One line.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def write_build(
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         partial.chmod(0o755)
-        manifest = _fill(partial, plan, model, codes, intake)
+        manifest = _fill(partial, plan, model, codes, intake, made_with)
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
             path.rename(old / "old")
@@ -156,7 +159,7 @@ def write_build(
 
 
 def _fill(
-    folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray, intake: dict[str, Any] | None,
+    folder: Path, plan: Plan, model: FloatModel, codes: np.ndarray, intake: dict[str, Any] | None, made_with: str,
 ) -> dict[str, Any]:
     memories = memory_map(plan.arch, plan.images)
     top = NetworkTop(plan.arch, plan.images)
@@ -178,7 +181,7 @@ def _fill(
     (folder / "tb_expected.hex").write_text(hex_lines(expected, width_of(out_shape)))
 
     manifest = _manifest(plan, model, codes, memories, intake)
-    (folder / "plan.toml").write_text(_plan_toml(plan), encoding="utf-8")
+    (folder / "plan.toml").write_text(_plan_toml(plan, made_with), encoding="utf-8")
     manifest["files"] = {file: _sha256(folder / file) for file in _files(folder)}
     manifest["sha256"] = _digest(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -328,9 +331,11 @@ def _order(image: bool) -> str:
     return "pixel by pixel: row, column, channel; every word holds elements of one pixel" if image else "the model's"
 
 
-def _plan_toml(plan: Plan) -> str:
-    """The plan as settings that give the same plan again."""
+def _plan_toml(plan: Plan, made_with: str) -> str:
+    """The plan as settings that give the same plan again, with the options it was made with."""
     lines = ["# The plan that was built; edit it and give it back with --config.\n"]
+    if made_with:
+        lines.append(f"# made with {made_with}\n")
     if plan.settings.target_cycles is not None:
         lines.append(f"target_cycles = {plan.settings.target_cycles}\n")
     lines += [f"input_width = {plan.arch.input_width}\n", f"loadable = {str(plan.arch.loadable).lower()}\n"]

@@ -15,14 +15,21 @@ from ..sim import golden
 from ..sim.cycles import cycles_per_inference
 from ..sim.time_shares import time_shares
 from ..sw.compile import Compiled, Precision, compile_model
-from ..sw.data import Samples, load_samples
+from ..sw.data import Samples
 from ..sw.exact import describe
+from ..sw.model import FloatModel
 from ..sw.network import Network
 from ..sw.quantise import Calibration, Requantise, input_codes
 from ..sw.settings import Device, Settings, read_settings
+from .inputs import load_inputs
 from .output import print_json, print_table, working
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "precision_of", "run", "say_ignored"]
+
+#: Kernels of the largest set that can be asked for.
+_LARGEST_SET = 512
+#: Options that choose integers: without effect on a file that states its own.
+_CHOOSE = ("--weight-bits", "--range", "--percentile", "--requantise")
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
@@ -41,16 +48,14 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="plan.toml", type=Path, help="settings of the network and of single layers")
     parser.add_argument("--mode", choices=[mode.value for mode in Mode],
                         help="sparse-sparse (default), sparse-dense or dense: the same datapath with less skipping")
-    parser.add_argument("--weight-bits", metavar="N", type=int, default=8, help="width of a weight (default: 8)")
-    parser.add_argument("--activation-bits", metavar="N", type=int, default=8,
+    parser.add_argument("--weight-bits", metavar="N", type=int, help="width of a weight (default: 8)")
+    parser.add_argument("--activation-bits", metavar="N", type=int,
                         help="width of an activation (default: 8)")
     parser.add_argument("--range", choices=[method.value for method in Calibration],
-                        default=Calibration.PERCENTILE.value,
                         help="what becomes the largest code: a percentile of the calibration outputs (default), or "
                              "their maximum (minmax)")
-    parser.add_argument("--percentile", metavar="P", type=float, default=99.99, help="that percentile (default: 99.99)")
+    parser.add_argument("--percentile", metavar="P", type=float, help="that percentile (default: 99.99)")
     parser.add_argument("--requantise", choices=[kind.value for kind in Requantise],
-                        default=Requantise.MULTIPLIER.value,
                         help="multiplier (default), or shift: power-of-two scales that need no multiplier")
     parser.add_argument("--lossy", metavar="N", type=int, nargs="?", const=0,
                         help="drop weights until N kernels share a set without conflict (default: by density); see "
@@ -68,14 +73,38 @@ def precision_of(args: argparse.Namespace) -> Precision:
     DovetailError
         If a width or the percentile is out of range.
     """
-    for option, value, low in (("--weight-bits", args.weight_bits, 2), ("--activation-bits", args.activation_bits, 1)):
-        if not low <= value <= 16:
+    for option, low in (("--weight-bits", 2), ("--activation-bits", 1)):
+        value = _given(args, option)
+        if value is not None and not low <= value <= 16:
             raise DovetailError(f"argument {option}: must be {low} to 16, not {value}")
-    if not 0 < args.percentile <= 100:
+    if args.percentile is not None and not 0 < args.percentile <= 100:
         raise DovetailError(f"argument --percentile: must be above 0 and at most 100, not {args.percentile:g}")
-    return Precision(weight_bits=args.weight_bits, activation_bits=args.activation_bits,
-                     requantise=Requantise(args.requantise), method=Calibration(args.range),
-                     percentile=args.percentile)
+    given = {
+        "weight_bits": args.weight_bits, "activation_bits": args.activation_bits, "percentile": args.percentile,
+        "requantise": None if args.requantise is None else Requantise(args.requantise),
+        "method": None if args.range is None else Calibration(args.range)}
+    return replace(Precision(), **{name: value for name, value in given.items() if value is not None})
+
+
+def say_ignored(args: argparse.Namespace, model: FloatModel) -> None:
+    """Say on stderr which of the options given have no effect on a file that states its integers."""
+    for option in _CHOOSE:
+        if model.quantised and _given(args, option) is not None:
+            print(f"dovetail: {option} has no effect: the file states its integers", file=sys.stderr)
+
+
+def _given(args: argparse.Namespace, option: str) -> Any:
+    """Value of an option, None where the user did not give it."""
+    return getattr(args, option.removeprefix("--").replace("-", "_"))
+
+
+def _made_with(args: argparse.Namespace, model: FloatModel) -> str:
+    """The options given that the integers depend on, to be given again with the plan."""
+    options = ("--activation-bits",) if model.quantised else ("--activation-bits", *_CHOOSE)
+    parts = [f"{option} {_given(args, option)}" for option in options if _given(args, option) is not None]
+    if args.lossy is not None:
+        parts.append(f"--lossy {args.lossy or ''}".rstrip())
+    return " ".join(parts)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -113,23 +142,24 @@ def run(args: argparse.Namespace) -> int:
         `PlanError`, with exit code 1, if the target is out of reach.
     """
     settings, precision = settings_of(args), precision_of(args)
-    if args.lossy is not None and args.lossy < 0 or args.lossy == 1:
-        raise DovetailError(f"argument --lossy: must be at least 2, not {args.lossy}")
+    if args.lossy and not 2 <= args.lossy <= _LARGEST_SET:
+        raise DovetailError(f"argument --lossy: must be 2 to {_LARGEST_SET}, not {args.lossy}")
     check_output(args.output)
     with working(f"quantising, packing and planning {args.model.name}"):
         compiled = compile_model(
             args.model, calibration=args.calibration, settings=settings, precision=precision, lossy=args.lossy,
             predict=cycles_per_inference)
+    say_ignored(args, compiled.model)
     accuracy = None
     if args.test is not None:
-        samples = load_samples(args.test, compiled.model.input_shape)
+        samples = load_inputs(args.test, compiled.network)
         if samples.labels is None:
             raise DovetailError(f"{args.test.name}: has no labels 'y' to measure the accuracy with")
         with working(f"measuring the accuracy on {args.test.name}"):
             accuracy = measure(compiled, samples)
     with working(f"writing {args.output}"):
         manifest = write_build(args.output, compiled.plan, compiled.model, compiled.calibration,
-                               intake=intake_of(compiled, accuracy))
+                               intake=intake_of(compiled, accuracy), made_with=_made_with(args, compiled.model))
     if args.json:
         print_json(manifest)
         return _check_target(settings, manifest)

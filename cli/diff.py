@@ -13,15 +13,14 @@ from ..sim.diff import LayerDiff, NetworkDiff, diff_network
 from ..sim.simulate import Engine
 from ..sim.verdict import verdict
 from ..sim.watch import watch_layers
-from ..sw.compile import Precision, integer_network
-from ..sw.data import load_samples
+from ..sw.compile import Precision, read_network
 from ..sw.model import FloatModel
 from ..sw.network import Network
 from ..sw.plan import Plan, plan
 from ..sw.quantise import Calibration, Requantise, input_codes
-from ..sw.reader import read_model
 from ..sw.settings import Settings
-from .compile import precision_of
+from .compile import precision_of, say_ignored
+from .inputs import load_inputs
 from .output import print_json, print_table, working
 
 __all__ = ["add_parser", "run"]
@@ -31,7 +30,6 @@ _RATIOS = ("snr", "as_it_runs", "alone", "alone_weights")
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
     """Add the command and its options."""
-    precision = Precision()
     parser = subparsers.add_parser(
         "diff", help="compare float model, integer network and hardware layer by layer: why is my accuracy down",
         description="run float model, integer network and hardware on the same inputs, compare them layer by layer, "
@@ -49,15 +47,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     group = parser.add_argument_group("of a model", "as for dovetail compile; a build folder has its integers")
     group.add_argument("--calibration", metavar="X.npz", type=Path, help="typical inputs, to choose scales by")
-    group.add_argument("--weight-bits", metavar="N", type=int, default=precision.weight_bits,
-                       help="width of a weight (default: 8)")
-    group.add_argument("--activation-bits", metavar="N", type=int, default=precision.activation_bits,
+    group.add_argument("--weight-bits", metavar="N", type=int, help="width of a weight (default: 8)")
+    group.add_argument("--activation-bits", metavar="N", type=int,
                        help="width of an activation (default: 8)")
-    group.add_argument("--range", choices=[method.value for method in Calibration], default=precision.method.value,
+    group.add_argument("--range", choices=[method.value for method in Calibration],
                        help="what becomes the largest code (default: percentile)")
-    group.add_argument("--percentile", metavar="P", type=float, default=precision.percentile,
-                       help="that percentile (default: 99.99)")
-    group.add_argument("--requantise", choices=[kind.value for kind in Requantise], default=precision.requantise.value,
+    group.add_argument("--percentile", metavar="P", type=float, help="that percentile (default: 99.99)")
+    group.add_argument("--requantise", choices=[kind.value for kind in Requantise],
                        help="multiplier (default) or shift")
     return parser
 
@@ -88,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         build = read_build(args.build)
         model, network, planned = build.model, build.plan.network, None if args.no_rtl else build.plan
-    samples = load_samples(args.inputs, network.input_shape)
+    samples = load_inputs(args.inputs, network)
     x = samples.x[:args.limit]
     labels = None if samples.labels is None else samples.labels[:args.limit]
     codes = input_codes(network, x, samples.scale)
@@ -112,9 +108,8 @@ def _integers_of(
 ) -> tuple[FloatModel, Network, Plan | None, str | None]:
     """Model, integer network, its plan, and why there is none."""
     with working(f"reading {args.build.name}"):
-        model = read_model(args.build)
-        calibration = None if args.calibration is None else load_samples(args.calibration, model.input_shape)
-        network, _ = integer_network(model, calibration, precision)
+        model, _, network, _ = read_network(args.build, args.calibration, precision)
+    say_ignored(args, model)
     if reason is not None:
         return model, network, None, reason
     try:
@@ -152,7 +147,8 @@ def show(name: str, diff: NetworkDiff, reason: str | None) -> None:
     for layer in diff.layers:
         if layer.removed:
             varying = f", {layer.removed_varying} not constant in the float model" if layer.removed_varying else ""
-            print(f"{layer.name}: {layer.removed} kernels were left out{varying}")
+            kernels = "1 kernel was" if layer.removed == 1 else f"{layer.removed} kernels were"
+            print(f"{layer.name}: {kernels} left out{varying}")
         if layer.weights.zeroed:
             print(f"{layer.name}: {layer.weights.zeroed} of {layer.weights.count} weights became zero")
     for layer in diff.layers:

@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({"model": args.model.stem, "layers": [], "supported": False, "problems": [str(error)]})
         raise
-    facts, problems = inspect_model(model), find_problems(model)
+    facts = inspect_model(model)
+    problems = [f"{args.model.name}: {problem}" for problem in find_problems(model)]
     if args.json:
         print_json({"model": model.name, "layers": [asdict(layer) for layer in facts], "supported": not problems,
                     "problems": problems})

@@ -8,9 +8,10 @@ from ..boards.build_folder import Build, check_verilog, read_build
 from ..hw.errors import DovetailError
 from ..sim.simulate import Engine
 from ..sim.verify import NetworkSimulation, Verification
-from ..sw.data import Samples, load_samples
+from ..sw.data import Samples
 from ..sw.network import Network
 from ..sw.quantise import input_codes
+from .inputs import load_inputs
 from .output import print_json, print_table, working
 
 __all__ = ["add_parser", "report", "run"]
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.stall_seed is not None and args.stall_seed < 0:
         raise DovetailError(f"argument --stall-seed: must be at least 0, not {args.stall_seed}")
     build = read_build(args.build)
-    samples = load_samples(args.inputs, build.plan.network.input_shape)
+    samples = load_inputs(args.inputs, build.plan.network)
     engine = Engine(args.engine)
     with working(f"preparing {engine.value}"):
         simulation = NetworkSimulation(build.plan, engine=engine)

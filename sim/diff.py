@@ -64,7 +64,8 @@ class LayerDiff:
     removed : int
         Kernels of the model's layer that clean-up left out; all that follows is about the others.
     removed_varying : int
-        Those of them that are not constant in the float model and that its next layer reads.
+        Those of them that are not constant in the float model and that a kernel of its next layer reads which was not
+        left out as well.
     exactness : Exactness
     output_bits : int or None
         None where the sums leave; then a code, below, is a step of the sum.
@@ -276,7 +277,7 @@ def _layer(
         rtl_first = first_difference(different, outputs, rtl.outputs, elements, rtl.cycles)
     return LayerDiff(
         name=layer.name, op=layer.op, removed=real.kernels - layer.kernels,
-        removed_varying=_varying(model, layer, number, reference[number]), exactness=layer.exactness,
+        removed_varying=_varying(model, network, number, reference[number]), exactness=layer.exactness,
         output_bits=layer.output_bits, as_it_runs=ratio(runs, error),
         alone=ratio(alone, error_of(alone, layer.real(ranked_codes), step)),
         alone_weights=ratio(alone, error_of(alone, part, step)), weights=weights,
@@ -287,13 +288,16 @@ def _layer(
         rtl_different=rtl_different, rtl_first=rtl_first)
 
 
-def _varying(model: FloatModel, layer: Layer, number: int, reference: np.ndarray) -> int:
-    kernels = model.layers[number].kernels
-    if layer.origin is None:
+def _varying(model: FloatModel, network: Network, number: int, reference: np.ndarray) -> int:
+    kernels, origin = model.layers[number].kernels, network.layers[number].origin
+    if origin is None:
         return 0
     left_out = np.ones(kernels, bool)
-    left_out[layer.origin] = False
+    left_out[origin] = False
     varies = (reference != reference[:1]).any(axis=0).reshape(kernels, -1).any(axis=1)
-    following = model.layers[number + 1].weights if number + 1 < len(model.layers) else np.ones((1, kernels))
+    following = np.ones((1, kernels))
+    if number + 1 < len(model.layers):
+        following, readers = model.layers[number + 1].weights, network.layers[number + 1].origin
+        following = following if readers is None else following[readers]
     read = following.reshape(len(following), kernels, -1).any(axis=(0, 2))
     return int((left_out & varies & read).sum())

@@ -19,7 +19,7 @@ from .quantise import Calibration, Requantise, input_codes, quantise
 from .reader import read_model
 from .settings import Settings
 
-__all__ = ["Compiled", "Precision", "compile_model", "integer_network", "stand_in"]
+__all__ = ["Compiled", "Precision", "compile_model", "integer_network", "read_network", "stand_in"]
 
 #: How often a plan that misses its target is made again.
 REPLANS = 4
@@ -94,14 +94,43 @@ def integer_network(
             model, calibration=None if samples is None else samples.x,
             input_scale=1.0 if samples is None else samples.scale, input_bits=precision.activation_bits)
     elif samples is None:
-        raise ModelError(f"{model.name}: a float model needs typical inputs to choose scales by: "
-                         "give --calibration X.npz")
+        raise ModelError("a float model needs typical inputs to choose scales by: give --calibration X.npz")
     else:
         network = quantise(
             model, samples.x, input_scale=samples.scale, weight_bits=precision.weight_bits,
             activation_bits=precision.activation_bits, requantise=precision.requantise, method=precision.method,
             percentile=precision.percentile)
     return clean(network)
+
+
+def read_network(
+    path: Path, calibration: Path | None, precision: Precision | None = None,
+) -> tuple[FloatModel, Samples | None, Network, tuple[Cleaned, ...]]:
+    """Read an ONNX file and its typical inputs, and make the integer network of them.
+
+    Parameters
+    ----------
+    path : Path
+    calibration : Path or None
+        ``.npz`` with typical inputs, as `integer_network` takes them.
+    precision : Precision, optional
+
+    Returns
+    -------
+    FloatModel, Samples or None, Network, tuple of Cleaned
+
+    Raises
+    ------
+    ModelError
+        One line that begins with the name of the file that is wrong.
+    """
+    model = read_model(path)
+    samples = None if calibration is None else load_samples(calibration, model.input_shape)
+    try:
+        network, cleaned = integer_network(model, samples, precision)
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error}") from error
+    return model, samples, network, cleaned
 
 
 def compile_model(
@@ -134,9 +163,7 @@ def compile_model(
         In one line: what is wrong with the model, the calibration or the settings. A `PlanError` if the target is out
         of reach.
     """
-    model = read_model(path)
-    samples = None if calibration is None else load_samples(calibration, model.input_shape)
-    lossless, cleaned = integer_network(model, samples, precision)
+    model, samples, lossless, cleaned = read_network(path, calibration, precision)
     network = lossless if lossy is None else make_lossy(lossless, lossy or None)
     if samples is None:
         codes = stand_in(network)

@@ -264,6 +264,8 @@ def _exact_layer(layer: FloatLayer, scale: float, codes: tuple[int, int], *, las
     if not steps.groups:
         return _sums(common, layer, steps.tail, unit)
     fits = _fits(layer, steps, unit, least, most)
+    if len(fits) > 1 and any(part.exactness is Exactness.NEAREST for part in fits):
+        _check_together(layer, steps, fits, unit, least, most)
     integer = _widened(layer, common, fits)
     output_scale, output_offset = _tail(
         layer, steps.tail, np.full(layer.kernels, layer.quantisers[-1].scale), np.zeros(layer.kernels))
@@ -302,6 +304,33 @@ def _fits(
     return fits
 
 
+def _check_together(
+    layer: FloatLayer, steps: _Steps, fits: list[Fit], unit: np.ndarray, least: np.ndarray, most: np.ndarray,
+) -> None:
+    """See that several stages, of which some are but the nearest, together are at most one code off.
+
+    Both functions are monotone, so that they differ the most where the file's begins a code, or ends one.
+    """
+    every = tuple(step for group in steps.groups for step in group)
+    turned = falling(every, layer.kernels) ^ falling(steps.groups[0], layer.kernels)
+    least, most = np.where(turned, -most, least), np.where(turned, -least, most)
+    wanted = staircase(
+        layer, every, unit=unit, offset=layer.bias, least=least, most=most, low=steps.low, high=steps.high)
+
+    def codes_of(x: np.ndarray) -> np.ndarray:
+        x = np.where(turned, -x, x) + fits[0].bias
+        for part in fits:
+            x = part.stage.apply(x)
+        return x
+
+    codes = wanted.codes[:, np.newaxis]
+    late = (wanted.thresholds <= most) & (codes_of(wanted.thresholds.clip(least, most)) < codes - 1)
+    early = (wanted.thresholds > least) & (codes_of((wanted.thresholds - 1).clip(least, most)) > codes)
+    if (late | early).any():
+        raise _refuse(layer.quantisers[-1], "turns one code too few or too many of the quantiser before it, whose "
+                      "stage is but the nearest, into several; the nearest supported form has one quantiser there")
+
+
 def _widened(layer: FloatLayer, common: Layer, fits: list[Fit]) -> Layer:
     """Layer with its bias and stages, once their widths are known to be possible."""
     bias = fits[0].bias
@@ -336,7 +365,8 @@ def _tail(
     """Scale and offset of real values, after what is done with them."""
     with np.errstate(over="ignore", invalid="ignore"):
         for step in tail:
-            scale, offset = scale * step.scale, offset * step.scale + step.offset
+            scale = scale * step.scale / step.divisor
+            offset = offset * step.scale / step.divisor + step.offset
     lost = (scale == 0) & np.all([step.scale != 0 for step in tail], axis=0)
     if lost.any() or not (np.isfinite(scale).all() and np.isfinite(offset).all()):
         raise _refuse(layer, "has scores too large or too small for floating point; scales of a sensible size are "

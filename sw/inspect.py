@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..hw.errors import ModelError
+from .exact import exact_network
 from .model import Clip, FloatLayer, FloatModel, Quantiser, Rounding
 from .network import range_bits
 from .packer import Packing, pack
@@ -125,6 +127,8 @@ def inspect_model(model: FloatModel) -> list[LayerFacts]:
 def find_problems(model: FloatModel) -> list[str]:
     """What keeps a model that could be read from being built, one line each.
 
+    A model that states its integers is tried: where it does not say how its input is quantised, with bytes over 255.
+
     Parameters
     ----------
     model : FloatModel
@@ -142,6 +146,12 @@ def find_problems(model: FloatModel) -> list[str]:
             found.append(f"node {layer.name!r} ({layer.op}): sees an image of {window.channels} x {window.height} x "
                          f"{window.width} where node {before.name!r} leaves {left}; there is no hardware that reshapes "
                          "it")
+    if model.quantised:
+        extremes = np.repeat(np.array([[0], [255]]), model.layers[0].inputs, axis=1)
+        try:
+            exact_network(model, calibration=extremes, input_scale=1 / 255)
+        except ModelError as error:
+            found.append(str(error))
     return found
 
 

@@ -27,7 +27,7 @@ def drop_conflicts(layer: Layer, set_size: int) -> tuple[Layer, int]:
     ----------
     layer : Layer
     set_size : int
-        N, at least 1.
+        N, at least 1; more than there are kernels is as many as there are.
 
     Returns
     -------
@@ -42,8 +42,9 @@ def drop_conflicts(layer: Layer, set_size: int) -> tuple[Layer, int]:
     TypeError, ValueError
         If ``set_size`` is no positive integer.
     """
+    check_count("set_size", set_size)
     present = layer.weights != 0
-    packing = pack(present, set_size=set_size, depth_limit=max(512, layer.kernels))
+    packing = pack(present, set_size=min(set_size, layer.kernels), depth_limit=max(512, layer.kernels))
     keep = np.zeros_like(present)
     magnitude = _magnitude(layer)
     for members in packing.members.reshape(-1, packing.set_size):

@@ -6,7 +6,7 @@ more element-wise step. Running the record is the straightforward evaluation of 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -90,16 +90,36 @@ def quotient(x: np.ndarray, scale: float) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Affine:
-    """``scale * x + offset`` for each kernel, float64 (M,) both: batch normalisation, arithmetic with constants."""
+    """``scale * x / divisor + offset`` for each kernel: batch normalisation, arithmetic with constants, averages.
+
+    A divisor of its own, since a rounded reciprocal would move values off the ties between two codes.
+
+    Members
+    -------
+    name, op : str
+    scale, offset : float64 (M,)
+    divisor : float64 (M,)
+        Positive; a single number, as where it is left out, stands for all kernels.
+    """
 
     name: str
     op: str
     scale: np.ndarray
     offset: np.ndarray
+    divisor: np.ndarray = field(default_factory=lambda: np.ones(1))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", frozen("scale", self.scale, np.float64))
         object.__setattr__(self, "offset", frozen("offset", self.offset, np.float64, self.scale.shape))
+        divisor = np.full(self.scale.shape, self.divisor) if np.size(self.divisor) == 1 else self.divisor
+        object.__setattr__(self, "divisor", frozen("divisor", divisor, np.float64, self.scale.shape))
+        if self.divisor.min() <= 0:
+            raise ValueError(f"divisor must be positive, not {float(self.divisor.min())!r}")
+
+    @property
+    def slope(self) -> np.ndarray:
+        """``scale / divisor``, rounded."""
+        return self.scale / self.divisor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -308,9 +328,10 @@ class FloatLayer:
         """Apply the steps to what leaves the linear step, (n, M) or (n, M * pixels)."""
         for step in self.steps:
             match step:
-                case Affine(scale=scale, offset=offset):
-                    values = (_columns(scale, values, self.kernels) * values
-                              + _columns(offset, values, self.kernels))
+                case Affine():
+                    scale, divisor, offset = (_columns(array, values, self.kernels)
+                                              for array in (step.scale, step.divisor, step.offset))
+                    values = scale * values / divisor + offset
                 case Clip(low=low, high=high):
                     values = np.clip(values, low, high)
                 case Quantiser():

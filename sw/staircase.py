@@ -72,7 +72,7 @@ def staircase(
 
     ends = codes_of(np.outer([-_BEYOND, _BEYOND], np.ones(layer.kernels)))
     with np.errstate(over="ignore", invalid="ignore"):
-        slope = unit / quantiser.scale * math.prod(np.abs(step.scale) for step in steps if isinstance(step, Affine))
+        slope = unit / quantiser.scale * math.prod(np.abs(step.slope) for step in steps if isinstance(step, Affine))
     if not (np.isfinite(ends).all() and np.isfinite(slope).all()):
         raise ModelError(f"node {quantiser.name!r} ({quantiser.op}) is given numbers that overflow; scales of a "
                          "sensible size are needed")

@@ -401,6 +401,10 @@ def winners() -> Iterator[Case]:
                    LEAST, OVER, CHOOSE],
                   "must not keep ties, which are common among codes: the nearest supported form puts the values of "
                   "TopK onto zeros with ScatterElements", by="TopK")
+    yield refused("GreaterOrEqual", "the same behind an upper bound, as of ReLU6, where ties are common",
+                  [GEMM, node("Clip", "g zero six", "r"), TOPK, LEAST, OVER, CHOOSE],
+                  "must not keep ties, which are common at the upper bound of 'r_n': the nearest supported form puts "
+                  "the values of TopK onto zeros with ScatterElements", by="TopK")
     yield taken("Not", "of the mask", Result.STEP,
                 [*top, LEAST, node("Less", "r t", "d"), node("Not", "d", "m"), CHOOSE])
     yield taken("Where", "(mask, x, 0), or (not mask, 0, x)", Result.STEP, [*top, LEAST, OVER, CHOOSE])

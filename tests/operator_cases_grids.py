@@ -6,6 +6,7 @@ from graphs import node
 from onnx import TensorProto
 from operator_builders import (
     GEMM,
+    IMAGE,
     QGEMM,
     QLAYER,
     QW,
@@ -109,6 +110,11 @@ def qdq() -> Iterator[Case]:
                   "takes integer codes; the nearest supported form has a DequantizeLinear before it", by="Relu")
 
 
+PADDED = "must not be bipolar behind a Pad, whose zeros it makes 1; the nearest supported form has the Pad behind it"
+QK = node("Quant", "k2 s2 off bits", "wd", domain=QONNX[0], signed=1, narrow=1)
+QCONV = node("Conv", "xd wd", "c")
+
+
 def qonnx() -> Iterator[Case]:
     """QONNX quantisers."""
     for op in ("Quant", "IntQuant"):
@@ -144,6 +150,12 @@ def qonnx() -> Iterator[Case]:
         yield refused(op, "1 bit unsigned and narrow: one code",
                       [node(op, "x s off bit", "xd", domain=QONNX[0], signed=0, narrow=1), QW, QGEMM],
                       "must leave more than one code: narrow with 1 bit unsigned does not")
+        yield refused(op, "1 bit signed, behind a Pad",
+                      [node("Pad", "x pads", "p"), node(op, "p s off bit", "xd", domain=QONNX[0], signed=1), QK, QCONV],
+                      PADDED, x=IMAGE)
+    yield refused("BipolarQuant", "behind a Pad",
+                  [node("Pad", "x pads", "p"), node("BipolarQuant", "p s", "xd", domain=QONNX[0]), QK, QCONV],
+                  PADDED, x=IMAGE)
     yield taken("BipolarQuant", "an activation, one scale: -1 and 1, times the scale", Result.STEP,
                 [QW, node("BipolarQuant", "x s", "xd", domain=QONNX[0]), QGEMM])
     yield taken("BipolarQuant", "constant weights", Result.FOLDED,
@@ -156,7 +168,7 @@ def qonnx() -> Iterator[Case]:
                   "must have one scale for the whole tensor; the nearest supported form quantises activations per "
                   "tensor")
     sums = [QX, QW, QGEMM]
-    yield taken("Trunc", "five inputs (version 1)", Result.STEP,
+    yield taken("Trunc", "five inputs (version 1): as many codes as can occur", Result.STEP,
                 [*sums, node("Trunc", "g eighth off bits8 bits", domain=QONNX[0])])
     yield taken("Trunc", "seven inputs (version 2), `signed`, `narrow`", Result.STEP,
                 [*sums, node("Trunc", "g eighth off bits8 two off bits", domain=QONNX[0], signed=1, narrow=0)])
@@ -168,6 +180,10 @@ def qonnx() -> Iterator[Case]:
                   "must have rounding_mode FLOOR or CEIL, not 'ROUND'")
     yield refused("Trunc", "more bits than before", [*sums, node("Trunc", "g eighth off bits bits8", domain=QONNX[0])],
                   "must drop bits, not add any")
+    yield refused("Trunc", "five inputs (version 1), of sums of unknown range",
+                  [QW, node("Gemm", "x wd", "g"), node("Trunc", "g eighth off bits8 bits", domain=QONNX[0])],
+                  "must have a quantised value before it, since version 1 does not say which codes there are; the "
+                  "nearest supported form is version 2 (seven inputs)")
     yield refused("Trunc", "many scales", [*sums, node("Trunc", "g s3 off bits8 bits", domain=QONNX[0])],
                   "must have one scale for the whole tensor; the nearest supported form quantises activations per "
                   "tensor")

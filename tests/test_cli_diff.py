@@ -102,6 +102,18 @@ def test_widths_are_told_apart(capsys, files):
     assert "its weights at 3 bits" in found["verdict"][0] and "try --weight-bits" in found["verdict"][0]
 
 
+@pytest.mark.parametrize("gone, line", [([4], "1 kernel was left out"), ([4, 6], "2 kernels were left out")])
+def test_kernels_left_out_are_told(capsys, tmp_path, gone, line):
+    masks = [np.ones((8, 5), bool), np.ones((3, 8), bool)]
+    masks[1][:, gone] = False
+    model = make_mlp(tmp_path / "small.onnx", sizes=(5, 8, 3), winners=None, seed=1, masks=masks)
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).integers(0, 256, (20, 5)).astype(np.uint8))
+    capsys.readouterr()
+    assert main(["diff", str(model), "--inputs", str(tmp_path / "x.npz"), "--calibration", str(tmp_path / "x.npz"),
+                 "--no-rtl"]) == 0
+    assert f"\nfc0_node: {line}\n" in capsys.readouterr().out
+
+
 def test_wrong_scale_of_inputs(capsys, files, tmp_path):
     with np.load(files / "test.npz") as stored:
         np.savez(tmp_path / "raw.npz", x=stored["x"])
@@ -198,7 +210,7 @@ def test_text_of_what_is_not_generated(capsys, reshaped):
      "build: --calibration, widths and ranges are for MODEL.onnx; a build folder has its integers already"),
     (("small.onnx", "--inputs", "test.npz", "--calibration", "calibration.npz", "--weight-bits", "1"),
      "argument --weight-bits: must be 2 to 16, not 1"),
-    (("small.onnx", "--inputs", "test.npz"), "small: a float model needs typical inputs to choose scales by: "),
+    (("small.onnx", "--inputs", "test.npz"), "small.onnx: a float model needs typical inputs to choose scales by: "),
     (("build",), "the following arguments are required: --inputs"),
 ])
 def test_wrong_call(capsys, files, monkeypatch, arguments, message):

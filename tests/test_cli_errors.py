@@ -99,7 +99,8 @@ def test_calibration_of_the_wrong_shape(capsys, tmp_path, model, calibration):
 
 
 def test_no_calibration(capsys, tmp_path, model):
-    assert "--calibration" in refuse(capsys, tmp_path, "compile", model, "-o", tmp_path / "build")
+    line = refuse(capsys, tmp_path, "compile", model, "-o", tmp_path / "build")
+    assert line == "small.onnx: a float model needs typical inputs to choose scales by: give --calibration X.npz"
 
 
 def test_pickle(capsys, tmp_path, model, calibration):
@@ -129,6 +130,9 @@ def test_output_in_no_folder(capsys, tmp_path, model, calibration):
     (("--target-cycles", "0"), "argument --target-cycles: must be at least 1, not 0"),
     (("--weight-bits", "1"), "argument --weight-bits: must be 2 to 16, not 1"),
     (("--activation-bits", "17"), "argument --activation-bits: must be 1 to 16, not 17"),
+    (("--lossy", "1"), "argument --lossy: must be 2 to 512, not 1"),
+    (("--lossy", "-2"), "argument --lossy: must be 2 to 512, not -2"),
+    (("--lossy", "513"), "argument --lossy: must be 2 to 512, not 513"),
     (("--mode", "fast"), "argument --mode: invalid choice: 'fast'"),
     (("--device", "gw1n"), "argument --device: invalid choice: 'gw1n'"),
 ])

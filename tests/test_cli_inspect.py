@@ -62,3 +62,22 @@ def test_convolution(capsys, convolution):
     assert code == 0
     assert "not supported" not in text
     assert "conv0_node (Conv, 36 windows, then ReLU): dense mask" in text
+
+
+def test_what_compile_refuses(capsys, tmp_path):
+    """A file that states integers, but not those of its last layer's results."""
+    constants = {"w": np.ones((4, 3), np.int8), "v": np.ones((3, 2), np.int8), "s": np.float32(0.5), "z": np.int8(0)}
+    nodes = [node("DequantizeLinear", ["w", "s", "z"], ["wd"]), node("DequantizeLinear", ["v", "s", "z"], ["vd"]),
+             node("MatMul", ["x", "wd"], ["h"]), node("Relu", ["h"]), node("QuantizeLinear", ["relu", "s", "z"], ["q"]),
+             node("DequantizeLinear", ["q", "s", "z"], ["d"]), node("MatMul", ["d", "vd"], ["y"]),
+             node("Relu", ["y"], ["last"])]
+    model = save_model(tmp_path / "bad.onnx", nodes, constants, input_shape=["n", 4])
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 4), np.uint8))
+    problem = ("bad.onnx: node 'last_node' (Relu) takes values without codes; put QuantizeLinear and DequantizeLinear "
+               "(or Quant) behind it")
+    assert main(["compile", str(model), "-o", str(tmp_path / "b"), "--calibration", str(tmp_path / "x.npz")]) == 2
+    assert capsys.readouterr().err.endswith(f"dovetail: error: {problem}\n")
+    code, text = run(capsys, model, "--json")
+    assert code == 0 and json.loads(text)["supported"] is False and json.loads(text)["problems"] == [problem]
+    code, text = run(capsys, model)
+    assert code == 0 and f"not supported: {problem}" in " ".join(text.split())

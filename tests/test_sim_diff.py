@@ -422,6 +422,21 @@ def test_kernel_left_out_that_varies_is_told():
     assert [(layer.removed, layer.removed_varying) for layer in diff.layers] == [(1, 0), (0, 0), (0, 0)]
 
 
+def test_kernel_whose_only_reader_was_left_out_does_not_count():
+    """It varies, and so does what it makes of its reader; the integer network has neither."""
+    model, x = float_model(), inputs()
+    first, second = (int(np.argmax((values > 0).mean(axis=0))) for values in model.run(x)[:2])
+    weights = model.layers[1].weights.copy()
+    weights[:, first] = 0
+    weights[second, first] = 1.0
+    model = replace(model, layers=(model.layers[0], replace(model.layers[1], weights=weights), model.layers[2]))
+    network = quantise(model, x)
+    read = without_kernel(network, 0, first)
+    assert [layer.removed_varying for layer in compare(model, read, x).layers] == [1, 0, 0]
+    diff = compare(model, without_kernel(read, 1, second), x)
+    assert [(layer.removed, layer.removed_varying) for layer in diff.layers] == [(1, 0), (1, 1), (0, 0)]
+
+
 def test_images():
     """A convolution with pooling, one of its channels left out: elements are numbered channel by channel."""
     rng = np.random.default_rng(7)

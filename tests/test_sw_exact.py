@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -152,6 +153,46 @@ class TestEverySum:
         assert first.low == -128
         assert (second.multiplier < 0).any() and (second.multiplier > 0).any()
         assert network.layers[0].exactness is Exactness.MULTIPLIER
+
+    def test_second_of_unsigned_codes(self):
+        """Where the second falls, the codes it is given are the negatives of 0 to 255."""
+        bn = affine([0.713, -0.371, -0.219, 0.417], [0.0, 20.0, 20.5, 1.0])
+        layer = linear([[2], [-2], [1], [3]], quantiser(1.0), bn, quantiser(0.25, -400, 85))
+        float_model = model(layer, taken=quantiser(1.0, -128, 127))
+        network = same(float_model, every_input(float_model))
+        assert len(network.layers[0].stages) == 2
+
+    @pytest.mark.parametrize("first", [1.0, -1.0])
+    @pytest.mark.parametrize("second", [1.0, -1.0])
+    def test_second_that_magnifies(self, first, second):
+        """One code of a first stage that is but the nearest may be several of the second."""
+        div = replace(affine([first], 0.0, name="div"), divisor=86.0)
+
+        def layer(scale, most):
+            # Of sums below zero the first makes one code or two, so that only the sums that occur tell.
+            inner = quantiser(1.0, 0, 127) if first > 0 else quantiser(1.0, -128, 1)
+            return model(linear([[1]], div, inner, affine([second], 0.0),
+                                quantiser(scale, -most, most, name="last")), taken=quantiser(1.0, 0, 8191))
+
+        x = np.arange(8192)[:, np.newaxis]
+        network = exact_network(layer(1.0, 100))
+        assert network.layers[0].exactness is Exactness.NEAREST
+        off = np.abs(golden.run(network, x)[0].outputs - codes_of(layer(1.0, 100), x)[0])
+        assert off.max() == 1
+        with pytest.raises(ModelError, match=r"^node 'last' \(Quant\) turns one code too few or too many of the "
+                           r"quantiser before it, whose stage is but the nearest, into several; the nearest "
+                           r"supported form has one quantiser there$"):
+            exact_network(layer(0.25, 1023))
+
+    def test_division(self):
+        """A sum over 98 has ties between codes; a sum times the rounded 1/98 has not."""
+        div = replace(affine([1.0, -1.0], 0.0, name="div"), divisor=98.0)
+        float_model = model(linear([[1], [1]], div, quantiser(1.0, -8, 7)), taken=quantiser(1.0, -784, 784))
+        network = same(float_model, every_input(float_model))
+        assert network.layers[0].exactness is Exactness.THRESHOLDS
+        wanted = [[min(max(round(Fraction(sign * x, 98)), -8), 7) for sign in (1, -1)] for x in range(-784, 785)]
+        np.testing.assert_array_equal(
+            golden.run(network, np.arange(-784, 785)[:, np.newaxis])[0].outputs, wanted)
 
     def test_two_quantisers_in_one(self):
         """Few codes in the end need one stage only."""

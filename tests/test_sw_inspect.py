@@ -143,6 +143,22 @@ def test_convolution():
     assert find_problems(model) == []
 
 
+def stating(*layers, taken=None):
+    """A model that states its integers, with quantisers behind all layers but the last."""
+    return FloatModel(name="net", input_shape=(3,), input_quantiser=taken, layers=layers, sha256="0" * 64)
+
+
+def test_model_that_states_its_integers_is_tried():
+    taken = Quantiser(name="q", op="QuantizeLinear", scale=0.5, low=0, high=255)
+    integers = {"codes": np.ones((3, 3), int), "scale": np.ones(3)}
+    layer, bare = (FloatLayer(name=name, op="Gemm", weights=np.ones((3, 3)), bias=np.zeros(3), steps=steps, **integers)
+                   for name, steps in (("a", (taken,)), ("b", ())))
+    assert find_problems(stating(layer, bare, taken=taken)) == find_problems(stating(layer, bare)) == []
+    assert find_problems(stating(bare, layer)) == [
+        "node 'b' (Gemm) is not quantised before the next layer; put QuantizeLinear and DequantizeLinear (or Quant) "
+        "behind it"]
+
+
 def test_vector_that_becomes_an_image():
     linear = make_layer(np.ones((126, 5), bool), name="linear", steps=(RELU,))
     window = Window(channels=2, height=9, width=7, kernel=(3, 3))

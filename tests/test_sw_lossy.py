@@ -74,6 +74,17 @@ def test_nothing_dropped_where_nothing_conflicts():
     assert_array_equal(left.weights, layer.weights)
 
 
+def test_larger_sets_than_there_are_kernels():
+    layer = make_layer(np.random.default_rng(10), kernels=7, positions=20, density=0.9)
+    left, dropped = drop_conflicts(layer, 1000)
+    wanted, count = drop_conflicts(layer, 7)
+    assert dropped == count > 0
+    assert_array_equal(left.weights, wanted.weights)
+    assert_array_equal(left.sets, wanted.sets)
+    (first,) = make_lossy(make_network(layer), 1000, last=True).layers
+    assert_array_equal(first.weights, wanted.weights)
+
+
 def test_weight_that_is_zero_conflicts_with_none():
     layer = make_layer(np.random.default_rng(3), kernels=2, positions=3, density=1)
     layer = replace(layer, weights=np.array([[1, 0, 3], [0, 2, 0]]))

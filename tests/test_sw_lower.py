@@ -1,6 +1,7 @@
 """The walk from a graph to a chain: one rule a test, and the forms that are refused."""
 
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -300,6 +301,8 @@ def test_winners():
     quantised = [*QGEMM, node("QuantizeLinear", "g s u0", "gq"), node("DequantizeLinear", "gq s u0", "gd"),
                  node("QuantizeLinear", "gd s u0", "hq"), node("DequantizeLinear", "hq s u0", "hd")]
     assert len(with_winners(quantised, (4,), "gd").layers[0].steps) == 2
+    six = [GEMM, node("Clip", "g z six", "r"), LAST]
+    assert with_winners(six, (4,), "r").layers[0].winners == 2
     signed = [*QGEMM, node("QuantizeLinear", "g s i0", "gq"), node("DequantizeLinear", "gq s i0", "gd")]
     other = [*quantised[:-2], node("QuantizeLinear", "gd s2 u0", "hq"), node("DequantizeLinear", "hq s2 u0", "hd")]
     for make, message in [
@@ -317,6 +320,9 @@ def test_winners():
         (lambda: with_winners(quantised, (4,), "gd", ties=1),
          "node 't' (TopK) must not keep ties, which are common among codes: the nearest supported form puts the values "
          "of TopK onto zeros with ScatterElements"),
+        (lambda: with_winners(six, (4,), "r", ties=1),
+         "node 't' (TopK) must not keep ties, which are common at the upper bound of 'r_n': the nearest supported form "
+         "puts the values of TopK onto zeros with ScatterElements"),
         (lambda: with_winners(signed, (4,), "gd"),
          "node 't' (TopK) must have a Relu or an unsigned quantiser before it: k-WTA ranks codes that are not "
          "negative"),
@@ -432,8 +438,72 @@ def test_trunc(mode, function, version):
     model = lower(nodes, C | identity | {"b16": F(16)}, ["n", 4])
     u = np.arange(-32, 32, 0.125)                       # 6 bits, and ties of the first rounding
     x = (0.25 * u).reshape(-1, 4)
-    expected = (0.25 if version == 1 else 1.0) * np.clip(function(np.rint(u) / 4), -8, 7)
+    codes = function(np.rint(u) / 4)   # version 1 does not clamp
+    expected = 0.25 * codes if version == 1 else np.clip(codes, -8, 7)
     assert_array_equal(model.run(x)[-1].reshape(-1), expected)
+
+
+def test_trunc_range():
+    """Version 1 has the codes that can occur, whatever the bit widths say; the least and the greatest do occur."""
+    unsigned = node("Quant", "x one z b4", "xd", signed=0, **QUANT)
+    layer = [unsigned, node("DequantizeLinear", "q one", "wd"), node("Gemm", "xd wd b", "g", transB=1)]
+    b = {"b6": F(6), "b12": F(12), "b8": F(8)}
+    for bits in ("b12 b8", "b6 b2"):
+        (step,) = lower([*layer, node("Trunc", f"g one z {bits}", "y", **QUANT)], C | b, ["n", 4]).layers[0].quantisers
+        # sums: 1 - 30 to 1 + 60, 2 to 2 + 135, 3 - 105 to 3 + 90
+        assert (step.low, step.high) == (-102 // 16, 137 // 16)
+    pads = node("Conv", "xd kd", "g", pads=[1, 1, 1, 1])
+    for signed, name, low, high in ((0, "g", 0, 15), (1, "g", -8, 7), (1, "r", 0, 7)):
+        nodes = [node("Quant", "x one z b4", "xd", signed=signed, **QUANT), node("DequantizeLinear", "kq one", "kd"),
+                 pads, node("Relu", "g", "r"), node("Trunc", f"{name} one z b6 b4", "y", **QUANT)]
+        nodes = nodes if name == "r" else [*nodes[:3], nodes[4]]
+        (step,) = lower(nodes, C | b | {"kq": ONES((1, 1, 2, 2), np.int8)}, ["n", 1, 2, 2]).layers[0].quantisers
+        assert (step.low, step.high) == (low, high)   # four codes, of which two bits go
+    average = [unsigned, node("GlobalAveragePool", "xd", "a"), node("Mul", "a four1", "m"),
+               node("Trunc", "m one z b6 b4", "y", **QUANT)]
+    model = lower(average, C | b | {"four1": F(4)}, ["n", 1, 2, 2])
+    (step,) = model.layers[0].quantisers
+    assert (step.low, step.high) == (0, 15)
+    assert_array_equal(model.run(np.array([[15, 15, 15, 15], [15, 15, 15, 1]]))[-1], [[15], [11]])
+    for before, bits, message in (
+        (layer[1:2] + [node("Gemm", "x wd b", "g", transB=1)], "b6 b4",
+         "must have a quantised value before it, since version 1 does not say which codes there are; the nearest "
+         "supported form is version 2 (seven inputs)"),
+        ([node("Quant", "x one z b16", "xd", **QUANT), *layer[1:]], "b4 b4",
+         "can have codes of -425974 to 425981, since version 1 does not clamp; the nearest supported form is version 2 "
+         "(seven inputs), which does"),
+    ):
+        with pytest.raises(ModelError, match=re.escape(f"node 'y_n' (Trunc) {message}")):
+            lower([*before, node("Trunc", f"g one z {bits}", "y", **QUANT)], C | b | {"b16": F(16)}, ["n", 4])
+
+
+def test_bipolar_behind_pad():
+    """The Pad's zeros would be ones."""
+    before = [node("Quant", "x one z b4", "xd", **QUANT), node("Pad", "xd p8", "p")]
+    behind = [node("Quant", "k one z b4", "kd", **QUANT), node("Conv", "h kd", "c")]
+    message = "must not be bipolar behind a Pad, whose zeros it makes 1; the nearest supported form has the Pad behind"
+    for op, inputs in (("Quant", "p one z b1"), ("IntQuant", "p one z b1"), ("BipolarQuant", "p one")):
+        with pytest.raises(ModelError, match=re.escape(f"node 'h_n' ({op}) {message}")):
+            lower([*before, node(op, inputs, "h", **QUANT), *behind], C, ["n", 2, 4, 4])
+    assert lower([*before, node("Quant", "p one z b2", "h", **QUANT), *behind], C, ["n", 2, 4, 4]).layers
+
+
+def test_divisions():
+    """An average of 98 elements, and a division by 98, are sums that are divided: ties stay ties."""
+    sums = np.arange(-784, 784)
+    x = np.repeat(sums[:, np.newaxis] // 98, 98, axis=1) + (np.arange(98) < sums[:, np.newaxis] % 98)
+    wanted = [min(max(round(Fraction(int(total), 98)), -8), 7) for total in sums]
+    last = node("Quant", "a one z b4", "y", **QUANT)
+    first = node("Quant", "x one z b5", "xd", **QUANT)
+    for op, attributes in (("AveragePool", {"kernel_shape": [7, 14]}), ("GlobalAveragePool", {}),
+                           ("ReduceMean", {"axes": [2, 3]})):
+        model = lower([first, node(op, "xd", "a", **attributes), last], C | {"b5": F(5)}, ["n", 1, 7, 14])
+        assert_array_equal(model.run(x)[-1][:, 0], wanted)
+    nodes = [node("Quant", "x one z b16", "xd", **QUANT), node("DequantizeLinear", "i one", "wd"),
+             node("MatMul", "xd wd", "g"), node("Div", "g n", "a"), last]
+    for sign in (1, -1):
+        constants = C | {"b16": F(16), "i": np.array([[sign]], np.int8), "n": F(98 * sign)}
+        assert_array_equal(lower(nodes, constants, ["n", 1]).run(sums[:, np.newaxis])[-1][:, 0], wanted)
 
 
 def test_codes_domain():

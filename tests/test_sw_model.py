@@ -105,6 +105,31 @@ def test_affine():
     assert_array_equal(pixels(step).run(np.arange(8.0)[np.newaxis]), [[1, 3, 5, 7, -2, -2.5, -3, -3.5]])
 
 
+def test_divisor():
+    """A division is rounded once, so that halves stay halves: 147 times 1/98 is not 3/2."""
+    step = Affine(name="d", op="Div", scale=np.ones(2), offset=np.array([0.0, 1.0]), divisor=98.0)
+    x = np.array([[147.0, -147.0], [343.0, 735.0]])
+    assert_array_equal(linear(step).run(x), [[1.5, -0.5], [3.5, 8.5]])
+    assert (x[0, 0] * step.slope[0]) != 1.5
+    both = replace(step, scale=np.array([2.0, -2.0]), divisor=np.array([4.0, 8.0]))
+    assert_array_equal(pixels(both).run(np.arange(8.0)[np.newaxis]), [[0, 0.5, 1, 1.5, 0, -0.25, -0.5, -0.75]])
+
+
+def test_input_codes():
+    """Bytes over 255 are divided in float32, as runtimes do: there 12/255 over 8/255 is beside a tie."""
+    scale = np.float32(8 / 255)
+    taken = quantiser(scale=float(scale), low=0, high=255)
+    x = np.arange(256, dtype=np.float32) / np.float32(255)
+    wanted = np.rint(x / scale).astype(np.float64)
+    assert_array_equal(taken.input_codes(x.astype(np.float64)), wanted)
+    assert (taken.codes(x.astype(np.float64)) != wanted).any()   # what float64 makes of the same bytes
+    model = replace(float_model(float_layer(np.eye(2), relu=False)), input_quantiser=taken)
+    pairs = x.astype(np.float64).reshape(-1, 2)
+    assert_array_equal(model.run(pairs)[0], taken.scale * wanted.reshape(-1, 2))
+    odd = quantiser(scale=0.1, low=0, high=255)   # no float32 number: nothing to divide as
+    assert_array_equal(odd.input_codes(np.array([0.05, 0.15])), odd.codes(np.array([0.05, 0.15])))
+
+
 @pytest.mark.parametrize(("low", "high", "relu", "expected"), [
     (0.0, math.inf, True, [0, 0.5, 7]), (0.0, 6.0, True, [0, 0.5, 6]), (-1.0, 1.0, False, [-1, 0.5, 1]),
     (-math.inf, 2.0, False, [-3, 0.5, 2]),
@@ -216,6 +241,10 @@ def test_run_wrong(shape):
      r"offset must have shape \(2,\), not \(3,\)"),
     (lambda: Affine(name="s", op="Mul", scale=np.array([np.inf]), offset=np.ones(1)), ValueError,
      r"scale must hold finite numbers only"),
+    (lambda: Affine(name="s", op="Div", scale=np.ones(2), offset=np.ones(2), divisor=np.ones(3)), ValueError,
+     r"divisor must have shape \(2,\), not \(3,\)"),
+    (lambda: Affine(name="s", op="Div", scale=np.ones(2), offset=np.ones(2), divisor=-2.0), ValueError,
+     r"divisor must be positive, not -2\.0"),
     (lambda: MaxPool(name="p", op="MaxPool", window=replace(POOL, pads=(2, 0, 0, 0))), ValueError,
      r"window must not have windows in the padding alone, with pads \(2, 0, 0, 0\)"),
     (lambda: float_layer([1, 2]), ValueError,

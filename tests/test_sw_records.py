@@ -72,6 +72,7 @@ def test_float_model():
     arrays = there_and_back(model)
     assert set(arrays) == {"value.layers.0.weights", "value.layers.0.bias", "value.layers.0.codes",
                            "value.layers.0.scale", "value.layers.0.steps.0.scale", "value.layers.0.steps.0.offset",
+                           "value.layers.0.steps.0.divisor",
                            "value.layers.1.weights", "value.layers.1.bias"}
 
 

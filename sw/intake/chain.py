@@ -64,9 +64,12 @@ def by_channel(array: np.ndarray, channels: int) -> np.ndarray | None:
 def compose(first: Affine, then: Affine) -> Affine:
     """One affine step that does both, named after the second."""
     with np.errstate(over="ignore", invalid="ignore"):
-        scale, offset = then.scale * first.scale, then.scale * first.offset + then.offset
-    check_finite(then.name, then.op, scale=scale, offset=offset)
-    return replace(then, scale=scale, offset=offset)
+        scale, divisor = then.scale * first.scale, then.divisor * first.divisor
+        offset = then.scale * first.offset / then.divisor + then.offset
+        check_finite(then.name, then.op, scale=scale, divisor=divisor, offset=offset)
+    if not (divisor > 0).all():
+        raise refuse(then, "divides by numbers too small for floating point")
+    return replace(then, scale=scale, offset=offset, divisor=divisor)
 
 
 def segments(items: Sequence[Item]) -> tuple[tuple[Step, ...], list[tuple[FloatLayer, tuple[Step, ...]]]]:

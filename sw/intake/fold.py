@@ -63,12 +63,13 @@ def order_steps(chain: Chain) -> Chain:
                         raise refuse(step, "must follow a layer once; the nearest supported form is one MaxPool with a "
                                            "larger kernel")
                     if after is not None:
-                        scale = by_channel(after.scale, layer.kernels)
+                        scale = by_channel(after.slope, layer.kernels)
                         offset = by_channel(after.offset, layer.kernels)
                         if scale is None or offset is None or scale.min() < 0:
                             raise refuse(after, _BESIDE)
                         size = step.window.output_size[0] * step.window.output_size[1]
-                        after = replace(after, scale=np.repeat(scale, size), offset=np.repeat(offset, size))
+                        after = replace(after, scale=np.repeat(scale, size), offset=np.repeat(offset, size),
+                                        divisor=np.ones(1))
                     pool = step
                 case Winners():
                     if winners is not None or after is not None:
@@ -97,7 +98,7 @@ def _join_clips(clip: Clip | None, step: Clip, after: Affine | None, winners: Wi
 
 def _fold_back(layer: FloatLayer, step: Affine) -> FloatLayer:
     """Fold an affine step into the layer before it."""
-    scale, offset = by_channel(step.scale, layer.kernels), by_channel(step.offset, layer.kernels)
+    scale, offset = by_channel(step.slope, layer.kernels), by_channel(step.offset, layer.kernels)
     if scale is None or offset is None:
         raise refuse(step, f"must have one number a kernel of {layer.name!r}, not one that varies over the pixels")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -126,12 +127,12 @@ def fold_forward(chain: Chain) -> Chain:
 
 
 def _plain(step: Affine) -> bool:
-    return uniform(step.scale) and uniform(step.offset) and step.scale[0] > 0
+    return uniform(step.slope) and uniform(step.offset) and step.slope[0] > 0
 
 
 def fold_into(layer: FloatLayer, step: Affine) -> FloatLayer:
     """Fold an affine step into the layer after it; its integer weights stay where the scale is one and positive."""
-    scale, offset = step.scale, step.offset
+    scale, offset = step.slope, step.offset
     if layer.window is not None:
         channels, area = layer.window.channels, layer.positions // layer.window.channels
         scales, offsets = by_channel(scale, channels), by_channel(offset, channels)
@@ -164,7 +165,7 @@ def split_input(chain: Chain) -> tuple[float, float, Chain]:
     if not _plain(step):
         raise refuse(step, "must have one positive scale and one offset before the input is quantised; the nearest "
                            "supported form normalises by channel in the data")
-    return float(step.scale[0]), float(step.offset[0]), replace(chain, items=chain.items[1:])
+    return float(step.slope[0]), float(step.offset[0]), replace(chain, items=chain.items[1:])
 
 
 def to_layers(chain: Chain, *, quantised: bool) -> tuple[FloatLayer, ...]:
@@ -198,10 +199,11 @@ def to_layers(chain: Chain, *, quantised: bool) -> tuple[FloatLayer, ...]:
                 scale, offset = by_channel(step.scale, layer.kernels), by_channel(step.offset, layer.kernels)
                 if not quantised:
                     raise refuse(step, _BESIDE)
-                if scale is None or offset is None:
+                divisor = by_channel(step.divisor, layer.kernels)
+                if scale is None or offset is None or divisor is None:
                     raise refuse(step, f"must have one number a kernel of {layer.name!r}, not one that varies over the "
                                        "pixels")
-                step = replace(step, scale=scale, offset=offset)
+                step = replace(step, scale=scale, offset=offset, divisor=divisor)
             found.append(step)
         layers.append(replace(layer, steps=tuple(found)))
     return tuple(layers)

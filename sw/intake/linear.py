@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..model import FloatLayer
+from ..model import Affine, FloatLayer
 from ..window import Window
 from .chain import check_finite
 from .graph import Node, Tensor, trouble
@@ -132,12 +132,15 @@ def conv(scope: Scope, node: Node, value: Value) -> Value:
     return replace(value, padded=None).then(layer, shape=image_shape(value, kernels, window))
 
 
-def _average(node: Node, channels: int, elements: int, window: Window | None) -> FloatLayer:
-    """Average of ``elements`` of every channel: all weight codes are 1."""
+def _average(node: Node, channels: int, elements: int, window: Window | None) -> tuple[FloatLayer, Affine]:
+    """Average of ``elements`` of every channel: a sum, all weights being 1, and what divides it."""
     _check_size(node, channels, channels * elements, MAX_EXPANDED)
     codes = np.kron(np.eye(channels, dtype=np.int64), np.ones((1, elements), np.int64))
-    return FloatLayer(name=node.name, op=node.op, weights=codes * (1 / elements), bias=np.zeros(channels), codes=codes,
-                      scale=np.full(channels, 1 / elements), window=window)
+    total = FloatLayer(name=node.name, op=node.op, weights=codes, bias=np.zeros(channels), codes=codes,
+                       scale=np.ones(channels), window=window)
+    size = math.prod(total.output_shape)
+    return total, Affine(name=node.name, op=node.op, scale=np.ones(size), offset=np.zeros(size),
+                         divisor=np.full(size, float(elements)))
 
 
 def average_pool(scope: Scope, node: Node, value: Value) -> Value:
@@ -146,8 +149,8 @@ def average_pool(scope: Scope, node: Node, value: Value) -> Value:
     if pads and not (node.integer("count_include_pad", 0) and not node.integer("ceil_mode", 0)):
         raise trouble(node, "must count what it pads, and not pad for ceil_mode: the nearest supported form has "
                             "count_include_pad 1 and ceil_mode 0, or no pads")
-    layer = _average(node, window.channels, math.prod(window.kernel), window)
-    return replace(value, padded=None).then(layer, shape=image_shape(value, window.channels, window))
+    steps = _average(node, window.channels, math.prod(window.kernel), window)
+    return replace(value, padded=None).then(*steps, shape=image_shape(value, window.channels, window))
 
 
 def global_average(scope: Scope, node: Node, value: Value) -> Value:
@@ -162,5 +165,5 @@ def global_average(scope: Scope, node: Node, value: Value) -> Value:
         if found != list(range(2, rank)):
             raise trouble(node, f"must have axes {list(range(2, rank))!r}, all behind the channels, not {axes!r}")
         kept = bool(node.integer("keepdims", 1))
-    layer = _average(node, shape[0], math.prod(shape[1:]), None)
-    return value.then(layer, shape=(shape[0], *[1] * (rank - 2)) if kept else shape[:1])
+    steps = _average(node, shape[0], math.prod(shape[1:]), None)
+    return value.then(*steps, shape=(shape[0], *[1] * (rank - 2)) if kept else shape[:1])

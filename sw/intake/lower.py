@@ -43,8 +43,8 @@ STEPS: dict[str, _Step] = {
 _RENAMES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _QUANTISERS = frozenset({"BipolarQuant", "DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear", "Trunc"})
 _ON_CODES = _RENAMES | {"Clip", "DequantizeLinear", "MaxPool", "Transpose"}
-_ON_PADDED = frozenset({"AveragePool", "Conv", "DequantizeLinear", "Dropout", "Identity", "IntQuant", "Pad", "Quant",
-                        "QuantizeLinear", "Relu"})
+_ON_PADDED = frozenset({"AveragePool", "BipolarQuant", "Conv", "DequantizeLinear", "Dropout", "Identity", "IntQuant",
+                        "Pad", "Quant", "QuantizeLinear", "Relu"})
 _ANY_ORDER = _QUANTISERS | {"Clip", "Dropout", "Flatten", "Identity", "Max", "Min", "Relu", "Reshape"}
 _ON_MOVED = _ANY_ORDER | {"Transpose"}
 _ON_REORDERED = _ANY_ORDER | {"Gemm", "MatMul"}

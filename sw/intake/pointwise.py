@@ -35,10 +35,11 @@ def cast(scope: Scope, node: Node, value: Value) -> Value:
 
 
 def arithmetic(scope: Scope, node: Node, value: Value) -> Value:
-    """``x + c``, ``x - c``, ``c - x``, ``x * c`` and ``x / c`` as scale and offset."""
+    """``x + c``, ``x - c``, ``c - x``, ``x * c`` and ``x / c`` as scale, divisor and offset."""
     first = scope.tensor(node, 0) is None
     constant = spread(node, scope.numbers(node, 1 if first else 0), value.shape)
     one, nothing = np.ones_like(constant), np.zeros_like(constant)
+    divisor = one
     match node.op:
         case "Add":
             scale, offset = one, constant
@@ -49,10 +50,10 @@ def arithmetic(scope: Scope, node: Node, value: Value) -> Value:
         case _:
             if not first or not constant.all():
                 raise trouble(node, "must divide by a constant that is nowhere zero")
-            with np.errstate(over="ignore"):
-                scale, offset = 1 / constant, nothing
-    check_finite(node.name, node.op, scale=scale, offset=offset)
-    return value.then(Affine(name=node.name, op=node.op, scale=scale, offset=offset))
+            scale, offset, divisor = np.sign(constant), nothing, np.abs(constant)
+    with np.errstate(over="ignore"):
+        check_finite(node.name, node.op, scale=scale / divisor, offset=offset)
+    return value.then(Affine(name=node.name, op=node.op, scale=scale, offset=offset, divisor=divisor))
 
 
 def batch_normalization(scope: Scope, node: Node, value: Value) -> Value:
@@ -144,6 +145,11 @@ def winners(scope: Scope, node: Node, value: Value) -> Value:
     if node.integer("ties", 0) and any(isinstance(item, Quantiser) for item in value.items):
         raise trouble(node, "must not keep ties, which are common among codes: the nearest supported form puts the "
                             "values of TopK onto zeros with ScatterElements")
+    bounded = next((item for item in reversed(value.items) if isinstance(item, FloatLayer)
+                    or isinstance(item, Clip) and item.high < math.inf), None)
+    if node.integer("ties", 0) and isinstance(bounded, Clip):
+        raise trouble(node, f"must not keep ties, which are common at the upper bound of {bounded.name!r}: the nearest "
+                            "supported form puts the values of TopK onto zeros with ScatterElements")
     return value.then(step)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..model import Affine, Quantiser, Rounding
+from .bounds import bounds
 from .graph import Node, trouble
 from .walk import Codes, Scope, Value
 
@@ -115,7 +116,7 @@ def quant(scope: Scope, node: Node, value: Value) -> Value:
     if bits == 1 and signed:
         if zero:
             raise trouble(node, f"must have zero point 0, since it is bipolar, not {zero}")
-        return value.then(_sign(node, scale))
+        return _sign(node, value, scale)
     low, high = _bounds(signed=signed, narrow=narrow, bits=bits)
     if low == high:
         raise trouble(node, "must leave more than one code: narrow with 1 bit unsigned does not")
@@ -123,8 +124,11 @@ def quant(scope: Scope, node: Node, value: Value) -> Value:
                                 rounding=_rounding(node, "ROUND")))
 
 
-def _sign(node: Node, scale: float) -> Quantiser:
-    return Quantiser(name=node.name, op=node.op, scale=scale, low=-1, high=1, rounding=Rounding.SIGN)
+def _sign(node: Node, value: Value, scale: float) -> Value:
+    if value.padded is not None:
+        raise trouble(node, "must not be bipolar behind a Pad, whose zeros it makes 1; the nearest supported form has "
+                            "the Pad behind it")
+    return value.then(Quantiser(name=node.name, op=node.op, scale=scale, low=-1, high=1, rounding=Rounding.SIGN))
 
 
 def bipolar_quant(scope: Scope, node: Node, value: Value) -> Value:
@@ -132,7 +136,7 @@ def bipolar_quant(scope: Scope, node: Node, value: Value) -> Value:
     if value.head is not None:
         return value
     _check_first(scope, node)
-    return value.then(_sign(node, _scale(scope, node, 1)))
+    return _sign(node, value, _scale(scope, node, 1))
 
 
 def trunc(scope: Scope, node: Node, value: Value) -> Value:
@@ -141,7 +145,7 @@ def trunc(scope: Scope, node: Node, value: Value) -> Value:
     With ``u = x / scale`` and t bits to drop, version 1 (five inputs) is ``scale * floor(rint(u) / 2**t)``; version 2
     (seven) has a scale of its own for the output, which tells t, and clamps. For t > 0 a tie of ``rint`` at a multiple
     of ``2**t`` is even and goes up, so ``floor(rint(u) / 2**t) = floor((u + 1/2) / 2**t)``: an affine step and one
-    quantiser. For ``ceil`` the half is subtracted. Version 1 does not clamp; its bit widths are believed.
+    quantiser. For ``ceil`` the half is subtracted. Version 1 does not clamp: its codes are all that can occur.
     """
     if value.head is not None:
         return value
@@ -151,27 +155,41 @@ def trunc(scope: Scope, node: Node, value: Value) -> Value:
     _whole(scope, node, 2, "zero point", 0, 0)
     wide = _whole(scope, node, 3, "input bit width", 1, 16)
     bits = _whole(scope, node, 6 if len(node.inputs) > 5 else 4, "output bit width", 1, 16)
-    before = next((item for item in reversed(value.items) if isinstance(item, Quantiser)), None)
-    signed, narrow, dropped = before is None or before.low < 0, False, wide - bits
+    dropped, clamp = wide - bits, None
     if len(node.inputs) > 5:
         output = _scale(scope, node, 4)
         _whole(scope, node, 5, "output zero point", 0, 0)
-        signed, narrow = bool(node.integer("signed", 1)), bool(node.integer("narrow", 0))
+        clamp = _bounds(signed=bool(node.integer("signed", 1)), narrow=bool(node.integer("narrow", 0)), bits=bits)
         ratio = output / scale
         dropped = round(math.log2(ratio)) if 2.0**-16 <= ratio <= 2.0**16 else 0
         if output != scale * 2.0**dropped:
             raise trouble(node, f"must have an output scale that is its scale times a power of two, not {output!r}")
     if dropped < 0:
         raise trouble(node, "must drop bits, not add any")
-    low, high = _bounds(signed=signed, narrow=narrow, bits=bits)
+    if dropped and rounding not in (Rounding.FLOOR, Rounding.CEIL):
+        raise trouble(node, f"must have rounding_mode FLOOR or CEIL, not {rounding.value!r}")
+    ceil = rounding is Rounding.CEIL
+    low, high = clamp or _reached(node, value, scale, dropped, ceil=ceil)
     if not dropped:
         return value.then(Quantiser(name=node.name, op=node.op, scale=output, low=low, high=high))
-    halves = {Rounding.FLOOR: 0.5, Rounding.CEIL: -0.5}
-    if rounding not in halves:
-        raise trouble(node, f"must have rounding_mode FLOOR or CEIL, not {rounding.value!r}")
     factor = output / scale * 2.0**-dropped   # what Trunc makes of an input, apart from rounding
     size = math.prod(value.shape)
     return value.then(
         Affine(name=node.name, op=node.op, scale=np.full(size, factor),
-               offset=np.full(size, halves[rounding] * scale * factor)),
+               offset=np.full(size, (-0.5 if ceil else 0.5) * scale * factor)),
         Quantiser(name=node.name, op=node.op, scale=output, low=low, high=high, rounding=rounding))
+
+
+def _reached(node: Node, value: Value, scale: float, dropped: int, *, ceil: bool) -> tuple[int, int]:
+    """Least and greatest code that Trunc can make of a value, 0 and 1 among them, so that nothing is clamped."""
+    reached = bounds(value)
+    if not all(math.isfinite(bound / scale) for bound in reached):
+        raise trouble(node, "must have a quantised value before it, since version 1 does not say which codes there "
+                            "are; the nearest supported form is version 2 (seven inputs)")
+    # Python's integers: shifted, they are rounded down.
+    low, high = (-(-round(bound / scale) >> dropped) if ceil else round(bound / scale) >> dropped for bound in reached)
+    low, high = min(low, 0), max(high, 1)
+    if low < -(2**15) or high >= 2**16:
+        raise trouble(node, f"can have codes of {low} to {high}, since version 1 does not clamp; the nearest supported "
+                            "form is version 2 (seven inputs), which does")
+    return low, high

@@ -25,7 +25,7 @@ def add_biases(chain: Chain) -> Chain:
     items: list[Item] = []
     for item in chain.items:
         last = items[-1] if items else None
-        if isinstance(item, Affine) and (item.scale == 1).all():
+        if isinstance(item, Affine) and (item.scale == item.divisor).all():
             if not item.offset.any():
                 continue
             if isinstance(last, FloatLayer):
