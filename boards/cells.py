@@ -74,7 +74,8 @@ def count_cells(component: wiring.Component, family: Family) -> Cells:
         folder = Path(name)
         (folder / "top.il").write_text(emit_rtlil(component, name="top"))
         # Flattened first: with hierarchy, Yosys 0.70 stops in abc_ops_reintegrate on some designs.
-        run_yosys(f"read_rtlil top.il; proc; flatten; opt_clean -purge; {_SCRIPTS[family]}; tee -q -o stat.json stat -json", folder=folder)
+        run_yosys(f"read_rtlil top.il; proc; flatten; opt_clean -purge; {_SCRIPTS[family]}; "
+                  "tee -q -o stat.json stat -json", folder=folder)
         text = (folder / "stat.json").read_text()
     counts = json.loads(text[text.index("{"):])["design"]["num_cells_by_type"]
 
