@@ -125,9 +125,10 @@ class Sequencer(wiring.Component):
             self.complete.eq(ahead != 0),
         ]
         m.d.sync += [ahead.eq(ahead + fold_end - self.retire), half.eq(half ^ fold_end)]
-        m.d.sync += [self.row.eq(run.row + done), self.half.eq(half), self.value.eq(0)]
+        m.d.sync += [self.half.eq(half), self.value.eq(0)]
         with m.If(go):
-            m.d.sync += done.eq(done + 1)
+            # Only here: before the first item a row table's output is unknown, and in Verilog so is zero times that.
+            m.d.sync += [self.row.eq(run.row + done), done.eq(done + 1)]
             with m.If(run.rows != 0):
                 m.d.sync += self.value.eq(run.value)
             with m.If(last_row):

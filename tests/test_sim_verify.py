@@ -186,3 +186,16 @@ def test_words_wrong(change):
     received = {"data": np.array([[1, 2], [3, 0]]), "last": np.array([0, 1]), "keep": np.array([3, 1])}
     with pytest.raises(ValueError, match=r"^words must be frames of 3 elements$"):
         words_to_frames(received | change, 3)
+
+
+@pytest.mark.parametrize(("engine", "find"), [(Engine.ICARUS, find_icarus), (Engine.VERILATOR, find_verilator)])
+def test_row_table_behind_a_selection(engine, find):
+    """Until its first item comes, a row table's output is unknown; none of that may reach an accumulator."""
+    try:
+        find()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    built = plan(make_network(np.random.default_rng(3), sizes=(16, 48, 24, 4), density=0.3), Settings(target_cycles=400))
+    assert any(layer.arch.engine.row_table and layer.arch.engine.indexed for layer in built.layers)
+    codes = np.random.default_rng(0).integers(0, 256, (3, 16))
+    assert NetworkSimulation(built, engine=engine).verify(codes).passed
