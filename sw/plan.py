@@ -408,7 +408,7 @@ class _Search:
                 value_bits=value_bits, sum_bits=max(layer.sum_bits, value_bits), latency=max(1, graph.depth),
                 pooled=pooled)
             # Two vectors are between their token and their last beat.
-            period = max(engine.beats, (engine.beats + engine.latency + (6 if pooled else 0) + 4) / 2)
+            period = max(engine.beats, (engine.beats + engine.latency + (6 if pooled else 0) + 2) / 2)
             busy = max(layer.vectors, self._arrival(engine.lanes), (pixels if pooled else layer.vectors) * period)
             found.append((engine, None, max(busy, self._selection(engine, busy))))
             if found[-1][2] <= target:

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from builders import make_cnn
 
+from dovetail.boards.build_folder import read_build, write_build
 from dovetail.hw.arch import EngineKind, Mode, SelectKind, UnrolledArch
 from dovetail.hw.errors import DovetailError
 from dovetail.sim import Engine, golden
 from dovetail.sim.cycles import layer_cycles, network_cycles
 from dovetail.sim.verify import NetworkSimulation
 from dovetail.sim.watch import watch_layers
+from dovetail.sw.model import FloatLayer, FloatModel
 from dovetail.sw.plan import PlanError, plan
-from dovetail.sw.settings import LayerSettings, Settings
+from dovetail.sw.settings import LayerSettings, Settings, read_settings
 
 HALVES = {"kernel": (2, 2), "strides": (2, 2)}
 OVERLAPPING = {"kernel": (3, 3), "strides": (2, 2)}
@@ -162,3 +164,19 @@ def test_refusals(layer, fixed, general, reason):
     settings = Settings(layers={layer: LayerSettings(engine=EngineKind.UNROLLED, **fixed)}, **general)
     with pytest.raises(DovetailError, match=rf"^settings: layer '{layer}' cannot be unrolled: {reason}$"):
         plan(network, settings)
+
+
+def test_build_folder(tmp_path):
+    """What is written comes back, and its plan gives the same plan."""
+    built = build("its codes are the result")
+    layer = built.network.layers[0]
+    model = FloatModel(name="cnn", input_shape=built.network.input_shape, sha256="0" * 64, layers=(
+        FloatLayer(name="layer0", op="Conv", weights=layer.weights.astype(float), bias=np.zeros(layer.kernels),
+                   window=layer.window),))
+    manifest = write_build(tmp_path / "net", built, model, some_codes(built))
+    (about,) = manifest["layers"]
+    assert (about["engine"], about["packing"]) == ("unrolled", None)
+    back = read_build(tmp_path / "net").plan
+    assert back.arch == built.arch and back.images == built.images
+    again = plan(built.network, read_settings(tmp_path / "net" / "plan.toml"))
+    assert again.arch == built.arch and again.images == built.images
