@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..hw.arch import LayerArch, Mode, NetworkArch, ScaleArch, bits_for, ceil_div
+from ..hw.arch import EngineArch, EngineKind, LayerArch, Mode, NetworkArch, ScaleArch, UnrolledArch, bits_for, ceil_div
 from ..hw.errors import DovetailError
 from ..hw.memory_map import MappedMemory, memory_map, stage_prefix
 from ..hw.network import NetworkTop
@@ -51,7 +51,7 @@ class _Stored:
 
     network: Network
     model: FloatModel
-    packings: tuple[Packing, ...]
+    packings: tuple[Packing | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -234,7 +234,7 @@ def _write_images(folder: Path, plan: Plan, memories: tuple[MappedMemory, ...]) 
 def _fields(memory: MappedMemory, arch: LayerArch) -> list[dict[str, Any]]:
     engine, select = arch.engine, arch.select
     kind = memory.name.rstrip("0123456789")
-    if kind == "weights":
+    if kind == "weights" and isinstance(engine, EngineArch):
         found = []
         for bank in range(engine.banks):
             low = bank * engine.slot_bits
@@ -246,11 +246,12 @@ def _fields(memory: MappedMemory, arch: LayerArch) -> list[dict[str, Any]]:
         return found
     rank_bits = bits_for(select.width)
     parts: dict[str, list[tuple[str, int, bool]]] = {
-        "rows": [("row", bits_for(engine.lane_rows), False), ("rows", bits_for(engine.most_rows + 1), False)],
         "biases": [("bias", memory.width, True)],
         "order": [("word", bits_for(select.words), False), ("valid", 1, False)],
         "ranks": [(f"port_of_element{element}", rank_bits, False) for element in range(select.width)],
     }
+    if isinstance(engine, EngineArch):
+        parts["rows"] = [("row", bits_for(engine.lane_rows), False), ("rows", bits_for(engine.most_rows + 1), False)]
     for number, (stage, (value_bits, value_signed)) in enumerate(zip(arch.stages, arch.stage_formats, strict=True)):
         prefix = stage_prefix(number)
         if isinstance(stage, ScaleArch):
@@ -288,9 +289,10 @@ def _manifest(
         layers.append({
             "name": layer.name, "mode": planned.arch.mode.value, "kernels": layer.kernels, "positions": layer.positions,
             "vectors": layer.vectors, "winners": layer.winners, "requantisation": layer.exactness.value,
-            "packing": {"set_size": packing.set_size, "sets": packing.sets, "banks": packing.banks,
-                        "folds": packing.folds, "rows": int(packing.rows.sum()),
-                        "rows_lower_bound": packing.rows_lower_bound, "fill": packing.fill},
+            "engine": (EngineKind.FOLDED if packing else EngineKind.UNROLLED).value,
+            "packing": packing and {
+                "set_size": packing.set_size, "sets": packing.sets, "banks": packing.banks, "folds": packing.folds,
+                "rows": int(packing.rows.sum()), "rows_lower_bound": packing.rows_lower_bound, "fill": packing.fill},
             "predicted": {"cycles_per_inference": alone.cycles_per_inference, "multipliers": alone.multipliers,
                           "utilisation": alone.utilisation},
         })
@@ -342,9 +344,13 @@ def _plan_toml(plan: Plan, made_with: str) -> str:
     for layer in plan.arch.layers:
         engine = layer.engine
         lines.append(f'\n[layers.{json.dumps(layer.name, ensure_ascii=False)}]\nmode = "{layer.mode.value}"\n')
-        lines += [f"{key} = {getattr(engine, key)}\n"
-                  for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
-        lines.append(f'accumulator = "{engine.accumulator.value}"\n')
+        if isinstance(engine, UnrolledArch):
+            lines.append(f'engine = "{EngineKind.UNROLLED.value}"\ndrain_width = {engine.drain_width}\n')
+        else:
+            lines.append(f'engine = "{EngineKind.FOLDED.value}"\n')
+            lines += [f"{key} = {getattr(engine, key)}\n"
+                      for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
+            lines.append(f'accumulator = "{engine.accumulator.value}"\n')
         if layer.select.is_kwta:
             lines.append(f'kwta = "{layer.select.kind.value}"\nbins = {layer.select.bins}\n')
     return "".join(lines)

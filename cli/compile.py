@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..boards.build_folder import check_output, write_build
-from ..hw.arch import Mode
+from ..hw.arch import EngineArch, Mode
 from ..hw.errors import DovetailError
 from ..sim import golden
 from ..sim.cycles import cycles_per_inference
@@ -166,9 +166,12 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for planned, about in zip(compiled.plan.layers, manifest["layers"], strict=True):
         engine, predicted = planned.arch.engine, about["predicted"]
+        shape = ["unrolled", "", "", ""]
+        if isinstance(engine, EngineArch):
+            shape = [f"{engine.lanes} x {engine.banks}", engine.folds, engine.set_size,
+                     f"{about['packing']['fill']:.2f}"]
         rows.append([
-            planned.layer.name, planned.arch.mode.value, f"{engine.lanes} x {engine.banks}", engine.folds,
-            engine.set_size, f"{planned.packing.fill:.2f}", f"{predicted['cycles_per_inference']:.0f}",
+            planned.layer.name, planned.arch.mode.value, *shape, f"{predicted['cycles_per_inference']:.0f}",
             f"{predicted['utilisation']:.0%}"])
     cycles = f"{manifest['predicted_cycles_per_inference']:.0f} cycles per inference (predicted)"
     print_table(f"{manifest['model']['name']}: {cycles}",
@@ -244,7 +247,7 @@ def gaps(compiled: Compiled, layers: list[dict[str, Any]]) -> list[str]:
     for planned, result, about in zip(compiled.plan.layers, golden.run(compiled.network, compiled.calibration), layers,
                                       strict=True):
         packing = planned.packing
-        if packing.complementary or planned.layer.window is not None:
+        if packing is None or packing.complementary or planned.layer.window is not None:
             continue
         time = time_shares(planned, result, about["predicted"]["cycles_per_inference"])
         best = packing.nonzero / (packing.rows_lower_bound * packing.banks)

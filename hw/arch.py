@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
+from .adders import AdderGraph
+
 __all__ = [
-    "AccumulatorKind", "EngineArch", "EngineImages", "LayerArch", "LayerImages", "Mode", "NetworkArch", "PoolArch",
-    "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind", "StageImages", "ThresholdArch", "WindowArch",
-    "bits_for", "ceil_div",
+    "AccumulatorKind", "EngineArch", "EngineImages", "EngineKind", "LayerArch", "LayerImages", "Mode", "NetworkArch",
+    "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind", "StageImages", "ThresholdArch",
+    "UnrolledArch", "UnrolledImages", "WindowArch", "bits_for", "ceil_div",
 ]
 
 
@@ -62,6 +64,13 @@ class Mode(Enum):
     DENSE = "dense"
     SPARSE_DENSE = "sparse-dense"
     SPARSE_SPARSE = "sparse-sparse"
+
+
+class EngineKind(Enum):
+    """What computes a layer's sums."""
+
+    FOLDED = "folded"          # multipliers and memories: `EngineArch`
+    UNROLLED = "unrolled"      # constants in logic, a vector a cycle: `UnrolledArch`
 
 
 class AccumulatorKind(Enum):
@@ -220,6 +229,79 @@ class EngineArch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnrolledArch:
+    """An engine whose weights are wires: every sum of a window in one beat, a window a cycle.
+
+    Members
+    -------
+    positions : int
+        L, the taps of a window of one channel; each is a lane of its own.
+    kernels : int
+        M.
+    nonzeros : int
+        Weights that are not zero: what would be multipliers.
+    drain_width : int
+        R, the sums that leave the engine in one cycle, at most M: port ``p`` of beat ``b`` is kernel ``b * R + p``.
+    activation_bits, activation_signed : int, bool
+        Shape of an input code.
+    value_bits : int
+        Width of a sum without its bias, two's complement.
+    sum_bits : int
+        Width of a sum.
+    stage_depth, latency : int
+        Levels of adders between registers, and cycles from a window to its sums: see `dovetail.hw.unrolled.Unrolled`.
+    pooled : bool
+        The layer's pool takes the sums as they come, all in one beat, in front of the bias and the stages. That is the
+        same as pooling codes where every stage rises, or stays, with the sum.
+    """
+
+    positions: int
+    kernels: int
+    nonzeros: int
+    drain_width: int
+    activation_bits: int
+    activation_signed: bool = False
+    value_bits: int
+    sum_bits: int
+    stage_depth: int = 1
+    latency: int
+    pooled: bool = False
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "positions", "kernels", "nonzeros", "drain_width", "activation_bits", "value_bits",
+                        "sum_bits", "stage_depth", "latency")
+        if self.drain_width > self.kernels:
+            raise ValueError(f"drain_width must be at most kernels ({self.kernels}), not {self.drain_width!r}")
+        if self.value_bits > self.sum_bits:
+            raise ValueError(f"value_bits must be at most sum_bits ({self.sum_bits}), not {self.value_bits!r}")
+
+    @property
+    def lanes(self) -> int:
+        """A tap each."""
+        return self.positions
+
+    @property
+    def indexed(self) -> bool:
+        """Every position arrives."""
+        return False
+
+    @property
+    def own_addresses(self) -> bool:
+        """It takes windows."""
+        return True
+
+    @property
+    def multipliers(self) -> int:
+        """Products a cycle."""
+        return self.nonzeros
+
+    @property
+    def beats(self) -> int:
+        """Output beats of one vector, each of ``drain_width`` sums."""
+        return ceil_div(self.kernels, self.drain_width)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScaleArch:
     """``clamp((x * multiplier + offset) >> shift, low, high)`` for each kernel.
 
@@ -362,14 +444,14 @@ class LayerArch:
         Vectors of the layer before, pixels of an image, that make one vector: element ``e`` of pixel ``p`` is position
         ``p * elements + e`` of the engine. 1 for a convolution, which takes the pixels as they are.
     pool : PoolArch or None
-        Max-pooling of what the stages make of the windows of an image.
+        Max-pooling of what the stages make of the windows of an image; of the sums where the engine is ``pooled``.
     """
 
     name: str
     mode: Mode
     window: "WindowArch | None" = None
     joined: int = 1
-    engine: EngineArch
+    engine: EngineArch | UnrolledArch
     stages: tuple[ScaleArch | ThresholdArch, ...]
     pool: "PoolArch | None" = None
     select: SelectArch
@@ -397,11 +479,17 @@ class LayerArch:
         if pool is not None:
             if window is None or (pool.height, pool.width) != window.output_size:
                 raise ValueError(f"pool must take the image of the windows, not {pool.height!r} x {pool.width!r}")
-            if (pool.beats, pool.ports) != (select.beats, select.width):
-                raise ValueError(f"pool must take {select.beats} beats of {select.width}, not {pool.beats!r} of "
-                                 f"{pool.ports!r}")
-            if (pool.value_bits, pool.value_signed) != (select.value_bits, select.value_signed):
-                raise ValueError(f"pool must hold codes of {select.value_bits} bits, not {pool.value_bits!r}")
+            beats, ports, bits, is_signed = select.beats, select.width, select.value_bits, select.value_signed
+            if isinstance(engine, UnrolledArch) and engine.pooled:
+                beats, ports, bits, is_signed = 1, engine.kernels, engine.value_bits, True
+            if (pool.beats, pool.ports) != (beats, ports):
+                raise ValueError(f"pool must take {beats} beats of {ports}, not {pool.beats!r} of {pool.ports!r}")
+            if (pool.value_bits, pool.value_signed) != (bits, is_signed):
+                raise ValueError(f"pool must hold codes of {bits} bits, not {pool.value_bits!r}")
+        elif isinstance(engine, UnrolledArch) and engine.pooled:
+            raise ValueError("pooled must be False where nothing is pooled, not True")
+        if isinstance(engine, UnrolledArch) and window is not None and window.channels != 1:
+            raise ValueError(f"channels of an unrolled layer must be 1, not {window.channels!r}")
 
     @property
     def elements(self) -> int:
@@ -447,6 +535,8 @@ class NetworkArch:
         _check_positive(self, "input_width")
         if not self.layers:
             raise ValueError("layers must hold at least one layer, not ()")
+        if self.loadable and any(isinstance(layer.engine, UnrolledArch) for layer in self.layers):
+            raise ValueError("loadable must be False where a layer is unrolled, not True")
         first = self.layers[0]
         lanes = first.engine.lanes
         if first.window is not None:
@@ -505,6 +595,22 @@ class EngineImages:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnrolledImages:
+    """What an unrolled engine computes.
+
+    Members
+    -------
+    graph : AdderGraph
+        Sums of the kernels in the model's order, without biases; input ``i`` is lane ``i``.
+    biases : tuple[tuple[int, ...], ...]
+        Per output port and per beat of the vector, signed.
+    """
+
+    graph: AdderGraph
+    biases: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SelectImages:
     """Contents of a select unit's memories.
 
@@ -540,7 +646,7 @@ class StageImages:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerImages:
-    engine: EngineImages
+    engine: EngineImages | UnrolledImages
     stages: tuple[StageImages, ...]
     select: SelectImages
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Shape, ShapeLike, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .arch import EngineArch, SelectArch, WindowArch, bits_for
+from .arch import EngineArch, SelectArch, UnrolledArch, WindowArch, bits_for
 
 __all__ = [
     "Token", "activation_shape", "arrival_layout", "beat_layout", "engine_layout", "frame_layout", "item_layout",
@@ -15,7 +15,7 @@ __all__ = [
 Token = wiring.Signature({"valid": Out(1), "ready": In(1)})
 
 
-def activation_shape(arch: EngineArch) -> Shape:
+def activation_shape(arch: EngineArch | UnrolledArch) -> Shape:
     """An input code of an engine."""
     return Shape(arch.activation_bits, signed=arch.activation_signed)
 

@@ -3,8 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import engine, requantise, select
-from .arch import LayerArch, LayerImages, NetworkArch, bits_for, ceil_div
+from . import engine, requantise, select, unrolled_engine
+from .arch import (
+    EngineArch,
+    EngineImages,
+    LayerArch,
+    LayerImages,
+    NetworkArch,
+    UnrolledArch,
+    UnrolledImages,
+    bits_for,
+    ceil_div,
+)
 
 __all__ = ["MappedMemory", "load_words", "memory_map", "stage_prefix"]
 
@@ -43,15 +53,21 @@ def stage_prefix(number: int) -> str:
 
 
 def _layer_memories(layer: LayerArch, images: LayerImages) -> list[tuple[str, int, int, tuple[int, ...]]]:
-    found = engine.memories(layer.engine, images.engine)
+    match layer.engine, images.engine:
+        case EngineArch() as arch, EngineImages() as contents:
+            found = engine.memories(arch, contents)
+        case UnrolledArch() as arch, UnrolledImages() as contents:
+            found = unrolled_engine.memories(arch, contents)
+        case _:
+            raise TypeError(f"images must be those of an {type(layer.engine).__name__}, not {images.engine!r}")
     for number, (stage, contents, value) in enumerate(zip(layer.stages, images.stages, layer.stage_formats,
                                                           strict=True)):
         found += [(stage_prefix(number) + name, width, depth, rows) for name, width, depth, rows in requantise.memories(
             stage, contents, width=layer.engine.drain_width, value=value, beats=layer.engine.beats)]
     rank_bits = bits_for(layer.select.width)
     ranks = tuple(sum(port << place * rank_bits for place, port in enumerate(word)) for word in images.select.ranks)
-    contents = {f"order{port}": rows for port, rows in enumerate(images.select.order)} | {"ranks": ranks}
-    return found + [(name, width, depth, contents[name]) for name, width, depth in select.memories(layer.select)]
+    rows_of = {f"order{port}": rows for port, rows in enumerate(images.select.order)} | {"ranks": ranks}
+    return found + [(name, width, depth, rows_of[name]) for name, width, depth in select.memories(layer.select)]
 
 
 def memory_map(arch: NetworkArch, images: Sequence[LayerImages]) -> tuple[MappedMemory, ...]:

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Shape, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .arch import LayerArch, LayerImages, NetworkArch
+from .arch import EngineArch, EngineImages, LayerArch, LayerImages, NetworkArch, UnrolledArch, UnrolledImages
 from .engine import Engine
 from .frames import InputFrames, OutputFrames, PixelFrames
 from .join import Join
@@ -15,6 +15,7 @@ from .memory_map import memory_map, stage_prefix
 from .pool import Pool
 from .requantise import Requantise
 from .select import Select
+from .unrolled_engine import UnrolledEngine
 from .windows import Windows
 
 __all__ = ["LayerUnit", "NetworkTop", "result_shape"]
@@ -32,6 +33,7 @@ class LayerUnit(wiring.Component):
     ::
 
         i -> [Windows | Join] -> Engine -> stages -> [Pool] -> Select -> o
+        i -> Windows -> UnrolledEngine -> stages -> [Pool] -> Select -> o
 
     Members
     -------
@@ -53,8 +55,16 @@ class LayerUnit(wiring.Component):
         elif arch.joined > 1:
             self.entry = Join(vectors=arch.joined, elements=arch.elements, lanes=arch.engine.lanes,
                               value=activation_shape(arch.engine))
-        self.pool = None if arch.pool is None else Pool(arch.pool)
-        self.engine = Engine(arch.engine, images.engine, load_ids=load_ids)
+        pool = arch.pool
+        match arch.engine, images.engine:
+            case EngineArch() as engine, EngineImages() as contents:
+                self.engine = Engine(engine, contents, load_ids=load_ids)
+            case UnrolledArch() as engine, UnrolledImages() as contents:
+                self.engine = UnrolledEngine(engine, contents, pool=pool if engine.pooled else None)
+                pool = None if engine.pooled else pool
+            case _:
+                raise TypeError(f"images must be those of an {type(arch.engine).__name__}, not {images.engine!r}")
+        self.pool = None if pool is None else Pool(pool)
         self.stages = []
         for number, stage in enumerate(zip(arch.stages, images.stages, arch.stage_formats, strict=True)):
             prefix = stage_prefix(number)
@@ -96,6 +106,8 @@ class LayerUnit(wiring.Component):
         if self._loadable:
             m.d.comb += self.load.ready.eq(1)
             for unit in (engine, *self.stages, select):
+                if isinstance(unit, UnrolledEngine):
+                    continue                            # never in a network that is loadable
                 m.d.comb += [unit.load.payload.eq(self.load.payload), unit.load.valid.eq(self.load.valid)]
         return m
 

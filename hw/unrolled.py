@@ -1,61 +1,18 @@
 """A layer with constant weights as logic: one vector a cycle, no memories."""
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from amaranth.hdl import Cat, Module, Shape, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .adders import AdderGraph, width_of_range
 from .layouts import Token, vector_layout
 
-__all__ = ["Adders", "Unrolled"]
-
-
-class _Term(Protocol):
-    @property
-    def node(self) -> int: ...
-    @property
-    def shift(self) -> int: ...
-
-
-class _Adder(Protocol):
-    @property
-    def first(self) -> _Term: ...
-    @property
-    def second(self) -> _Term: ...
-    @property
-    def subtract(self) -> bool: ...
-
-
-class Adders(Protocol):
-    """What the hardware needs to know of an adder graph; `dovetail.sw.adders.AdderGraph` says what it all means."""
-
-    @property
-    def inputs(self) -> int: ...
-    @property
-    def input_range(self) -> tuple[int, int]: ...
-    @property
-    def constants(self) -> tuple[int, ...]: ...
-    @property
-    def adders(self) -> Sequence[_Adder]: ...
-    @property
-    def outputs(self) -> Sequence[_Term]: ...
-    @property
-    def ranges(self) -> tuple[tuple[int, int], ...]: ...
-    @property
-    def output_ranges(self) -> tuple[tuple[int, int], ...]: ...
-    @property
-    def depths(self) -> tuple[int, ...]: ...
-    @property
-    def depth(self) -> int: ...
+__all__ = ["Unrolled"]
 
 
 def _shape(low: int, high: int) -> Shape:
     """The narrowest shape that holds all of a range."""
-    if low < 0:
-        return Shape(max((-1 - low).bit_length(), high.bit_length()) + 1, signed=True)
-    return Shape(high.bit_length())
+    return Shape(width_of_range(low, high), signed=low < 0)
 
 
 def _lowest(value: Value, count: int) -> Value:
@@ -78,7 +35,7 @@ class Unrolled(wiring.Component):
 
     Parameters
     ----------
-    graph : Adders
+    graph : AdderGraph
     stage_depth : int
         At least 1, which is also best on ECP5: there is a register behind every carry chain anyway, and where two
         levels have none between them Yosys makes carry-save adders of some, which are larger.
@@ -109,7 +66,7 @@ class Unrolled(wiring.Component):
     o: stream.Interface
     credit: stream.Interface
 
-    def __init__(self, graph: Adders, *, stage_depth: int = 1):
+    def __init__(self, graph: AdderGraph, *, stage_depth: int = 1):
         if not isinstance(stage_depth, int) or isinstance(stage_depth, bool):
             raise TypeError(f"stage_depth must be an integer, not {stage_depth!r}")
         if stage_depth < 1:

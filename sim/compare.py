@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..hw.arch import Mode
+from ..hw.arch import EngineKind, Mode, UnrolledArch
 from ..sw.plan import Plan, plan
 from ..sw.settings import LayerSettings, Settings
 from .simulate import Engine
@@ -23,7 +23,8 @@ class ModeResult:
 
 
 def plan_in_mode(reference: Plan, mode: Mode) -> Plan:
-    """The network of ``reference`` in another mode, every layer with the lanes and banks it has there.
+    """The network of ``reference`` in another mode, every layer with the lanes and banks it has there; an
+    unrolled one stays as it is.
 
     Folds, drain and selection are planned anew, as the mode needs them.
 
@@ -32,8 +33,8 @@ def plan_in_mode(reference: Plan, mode: Mode) -> Plan:
     DovetailError
         If no engine of that shape fits the mode.
     """
-    layers = {layer.name: LayerSettings(lanes=layer.engine.lanes, banks=layer.engine.banks)
-              for layer in reference.arch.layers}
+    layers = {layer.name: LayerSettings(engine=EngineKind.UNROLLED) if isinstance(layer.engine, UnrolledArch)
+              else LayerSettings(lanes=layer.engine.lanes, banks=layer.engine.banks) for layer in reference.arch.layers}
     settings = Settings(mode=mode, layers=layers, input_width=reference.arch.input_width,
                         target_cycles=reference.settings.target_cycles, device=reference.settings.device)
     return plan(reference.network, settings)

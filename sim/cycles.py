@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..hw.arch import SelectKind
+from ..hw.arch import SelectKind, UnrolledArch
 from ..sw.plan import Plan, PlannedLayer
 from ..sw.positions import pixel_vectors
-from .engine_cycles import EngineCycles, lane_slots
+from .engine_cycles import EngineCycles, VectorTimes, lane_slots
 from .golden import LayerResult, run
 from .pool_cycles import PoolCycles
 from .select_cycles import SelectCycles, SentWords, sent_words
+from .unrolled_cycles import UnrolledCycles
 from .window_cycles import WindowCycles
 
 __all__ = ["LayerCycles", "NetworkCycles", "cycles_per_inference", "layer_cycles", "network_cycles"]
@@ -55,6 +56,7 @@ class LayerCycles:
     name, mode : str
     cycles_per_inference : float
     multipliers : int
+        Of an unrolled layer its weights that are not zero, each of which multiplies a code a cycle.
     useful_multiplications : float
         Products of a non-zero weight and a selected activation (in the dense modes: every activation), per inference.
     """
@@ -80,7 +82,7 @@ class _Frame:
     pairs : int (height, width) or None
         Of each pixel that arrives; None where windows do not depend on it.
     slots : list (vectors) of lists (F,) of lists (P,)
-        See `lane_slots`.
+        See `lane_slots`; none of an unrolled layer.
     words : list (pixels) of SentWords
     """
 
@@ -102,8 +104,13 @@ class _LayerModel:
         self._arch, self._following = arch, following
         self._latency = REQUANTISE_LATENCY * len(arch.stages)
         self._windows = None if arch.window is None else WindowCycles(arch.window)
-        self._engine, self._select = EngineCycles(arch.engine), SelectCycles(arch.select)
-        self._pool = None if arch.pool is None else PoolCycles(arch.pool)
+        pool, self._select = arch.pool, SelectCycles(arch.select)
+        if isinstance(arch.engine, UnrolledArch):
+            self._engine = UnrolledCycles(arch.engine, pool if arch.engine.pooled else None)
+            pool = None if arch.engine.pooled else pool
+        else:
+            self._engine = EngineCycles(arch.engine)
+        self._pool = None if pool is None else PoolCycles(pool)
         self._arrived = 0       # vectors of those that are joined
         self._slots: Iterator[list[list[int]]] = iter(())
         self._words: Iterator[SentWords] = iter(())
@@ -127,7 +134,7 @@ class _LayerModel:
         """Account for the next vector, or pixel, whose first and last beats transferred in these cycles."""
         if self._windows is not None:
             for _ in self._windows.pixel(first=first, last=last):
-                self._vector(self._windows.window(self._engine.ready()).last)
+                self._vector(self._windows.window(self._engine.ready()).last)       # a beat, if unrolled
             return
         self._arrived = (self._arrived + 1) % self._arch.joined
         if not self._arrived:
@@ -135,10 +142,20 @@ class _LayerModel:
 
     def _vector(self, last: int) -> None:
         """The engine has the next vector whole."""
-        pool, token = self._pool, self._select.token()
-        if pool is not None:
-            token = pool.token(token)
-        times = self._engine.vector(next(self._slots), last_input=last, token=token)
+        if isinstance(self._engine, UnrolledCycles):
+            for times in self._engine.vector(last, token=self._token):
+                self._drained(times)
+        else:
+            self._drained(self._engine.vector(next(self._slots), last_input=last, token=self._token()))
+
+    def _token(self) -> int:
+        """First cycle in which the token for the engine's next vector is valid."""
+        token = self._select.token()
+        return token if self._pool is None else self._pool.token(token)
+
+    def _drained(self, times: VectorTimes) -> None:
+        """The next vector leaves the engine."""
+        pool = self._pool
         last_beat = times.last_beat + self._latency
         if pool is None:
             self._emit(times.token, last_beat)
@@ -177,7 +194,9 @@ class _Frames:
         self._rows = planned.rows
         self._constant: list[list[list[int]]] | None = None
         arch = planned.arch.engine
-        if not arch.indexed:
+        if isinstance(arch, UnrolledArch):
+            self._constant = []
+        elif not arch.indexed:
             # Lanes with the same slots go in step for ever: one of each kind is enough.
             slots = lane_slots(arch, np.ones((1, arch.positions), bool), self._rows)[0]
             self._constant = [np.unique(slots, axis=1).tolist()] * planned.layer.vectors
@@ -187,7 +206,7 @@ class _Frames:
         outputs = self._result.outputs[number:number + 1]
         taken = self._result.inputs[number:number + 1] != 0
         slots, pairs = self._constant, None
-        if slots is None:
+        if slots is None and not isinstance(arch.engine, UnrolledArch):
             vectors = taken if planned.layer.window is None else planned.layer.window.gather(taken)[0]
             slots = lane_slots(arch.engine, vectors[:, planned.order], self._rows).tolist()
             if arch.window is not None:
@@ -195,7 +214,7 @@ class _Frames:
         select = arch.select
         every = select.kind is SelectKind.ALL or select.losers      # a winner is never zero
         sent = pixel_vectors(np.ones_like(outputs, bool) if every else outputs != 0, arch.pixels)
-        return _Frame(pairs=pairs, slots=slots, words=sent_words(select, sent.reshape(arch.pixels, -1)))
+        return _Frame(pairs=pairs, slots=slots or [], words=sent_words(select, sent.reshape(arch.pixels, -1)))
 
 
 def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:

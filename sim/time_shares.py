@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..hw.arch import UnrolledArch
 from ..sw.plan import PlannedLayer
 from .engine_cycles import lane_slots
 from .golden import LayerResult
@@ -57,7 +58,7 @@ def time_shares(planned: PlannedLayer, result: LayerResult, cycles_per_inference
         If the layer has windows.
     """
     layer, arch = planned.layer, planned.arch.engine
-    if layer.window is not None:
+    if layer.window is not None or isinstance(arch, UnrolledArch):
         raise ValueError(f"planned must be a layer without windows, not {layer.name!r}")
     selected = result.inputs != 0
     if not arch.indexed:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hw.arch import LayerArch, ceil_div
+from ..hw.arch import LayerArch, UnrolledArch, ceil_div
 from ..hw.network import NetworkTop
-from ..sw.order import assign_kids, drain_order
+from ..sw.images import layer_order
 from ..sw.plan import Plan, PlannedLayer
 from ..sw.positions import pixel_vectors
+from ..sw.window import max_pool
 from . import golden
 from .cycles import LayerCycles, NetworkCycles, layer_cycles, network_cycles
 from .simulate import Engine, Simulation
@@ -231,18 +232,22 @@ def _sums_mismatch(
     planned: PlannedLayer, result: golden.LayerResult, times: np.ndarray, words: dict[str, np.ndarray],
 ) -> Mismatch | None:
     arch = planned.arch.engine
-    order = drain_order(assign_kids(planned.packing, arch), arch)
-    vectors = len(times) // arch.beats
+    order, sums, pixels = layer_order(planned.packing, arch), result.sums, planned.layer.vectors
+    if isinstance(arch, UnrolledArch) and arch.pooled and planned.layer.pool is not None:
+        images = sums.transpose(0, 2, 1).reshape(len(sums), -1)
+        pixels = planned.arch.pixels
+        sums = pixel_vectors(max_pool(planned.layer.pool, images), pixels)
+    vectors = min(len(times) // arch.beats, len(sums) * pixels)
     got = words["values"][:vectors * arch.beats].reshape(vectors, *order.shape)
-    sums = result.sums.reshape(-1, planned.layer.kernels)[:vectors]
+    sums = sums.reshape(-1, planned.layer.kernels)[:vectors]
     expected = np.where(order >= 0, sums[:, order], got)
     where = np.argwhere(got != expected)
     if not len(where):
         return None
     vector, beat, port = where[0].tolist()
-    frame, window = divmod(vector, planned.layer.vectors)
+    frame, pixel = divmod(vector, pixels)
     return Mismatch(layer=f"{planned.layer.name} (sums)", frame=frame,
-                    element=int(order[beat, port]) * planned.layer.vectors + window,
+                    element=int(order[beat, port]) * pixels + pixel,
                     cycle=int(times[vector * arch.beats + beat]), expected=int(expected[vector, beat, port]),
                     got=int(got[vector, beat, port]))
 

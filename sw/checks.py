@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..hw.adders import check_whole
+
 __all__ = ["check_shape", "check_whole", "frozen"]
 
 
@@ -28,14 +30,6 @@ def frozen(
         raise ValueError(f"{name} must hold finite numbers only")
     array.flags.writeable = False
     return array
-
-
-def check_whole(name: str, value: object, low: int, high: int) -> None:
-    """Raise TypeError or ValueError unless ``value`` is an integer of ``low`` to ``high``."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be {low} to {high}, not {value!r}")
 
 
 def check_shape(input_shape: tuple[int, ...]) -> None:

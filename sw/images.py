@@ -1,14 +1,27 @@
 """Memory contents of a packed layer."""
 
+from functools import lru_cache
+
 import numpy as np
 
-from ..hw.arch import EngineArch, EngineImages, LayerArch, LayerImages, StageImages, bits_for
+from ..hw.adders import AdderGraph
+from ..hw.arch import (
+    EngineArch,
+    EngineImages,
+    LayerArch,
+    LayerImages,
+    StageImages,
+    UnrolledArch,
+    UnrolledImages,
+    bits_for,
+)
 from .network import Layer, Stage, Thresholds
 from .order import assign_kids, drain_order, select_images
 from .packer import Packing
 from .positions import engine_order
+from .unroll import adder_graph
 
-__all__ = ["layer_images", "lane_rows"]
+__all__ = ["lane_rows", "layer_images", "layer_order", "unrolled_graph"]
 
 
 def lane_rows(rows: np.ndarray, lanes: int) -> int:
@@ -16,27 +29,52 @@ def lane_rows(rows: np.ndarray, lanes: int) -> int:
     return max(1, max(int(rows[:, lane::lanes].sum()) for lane in range(lanes)))
 
 
-def layer_images(layer: Layer, packing: Packing, mask: np.ndarray, arch: LayerArch) -> LayerImages:
+@lru_cache(maxsize=4)
+def _graph(weights: bytes, shape: tuple[int, int], input_range: tuple[int, int]) -> AdderGraph:
+    return adder_graph(np.frombuffer(weights, np.int64).reshape(shape), input_range=input_range)
+
+
+def unrolled_graph(layer: Layer) -> AdderGraph:
+    """The adders of a layer of windows of one channel, whose taps are in the engine's order as they are."""
+    weights = np.ascontiguousarray(layer.weights, np.int64)
+    return _graph(weights.tobytes(), weights.shape, layer.input_range)
+
+
+def layer_order(packing: Packing | None, arch: EngineArch | UnrolledArch) -> np.ndarray:
+    """Kernel at every port of every beat of a vector of sums, int64 (beats, R), -1 where there is none."""
+    if isinstance(arch, UnrolledArch):
+        order = np.arange(arch.beats * arch.drain_width)
+        return np.where(order < arch.kernels, order, -1).reshape(arch.beats, arch.drain_width)
+    if packing is None:
+        raise ValueError("packing must be given for a folded engine")
+    return drain_order(assign_kids(packing, arch), arch)
+
+
+def layer_images(layer: Layer, packing: Packing | None, mask: np.ndarray, arch: LayerArch) -> LayerImages:
     """Contents of every memory of one layer.
 
     Parameters
     ----------
-    layer, packing : Layer, Packing
+    layer : Layer
+    packing : Packing or None
+        None of an unrolled layer.
     mask : bool (M, L)
         Positions that have a slot: what was packed.
     arch : LayerArch
     """
     engine = arch.engine
-    positions = engine_order(engine.positions, elements=arch.elements, window=arch.window)
-    table = assign_kids(packing, engine)
-    order = drain_order(table, engine)
-    parameters = np.append(layer.bias, 0)[order]        # index -1: no kernel, no bias
-    weights, rows = _weight_rows(layer.weights[:, positions], mask[:, positions], packing.rows[:, positions], table,
-                                 engine)
+    order = layer_order(packing, engine)
+    biases = _columns(np.append(layer.bias, 0)[order])        # index -1: no kernel, no bias
+    if isinstance(engine, UnrolledArch) or packing is None:
+        contents = UnrolledImages(graph=unrolled_graph(layer), biases=biases)
+    else:
+        positions = engine_order(engine.positions, elements=arch.elements, window=arch.window)
+        weights, rows = _weight_rows(layer.weights[:, positions], mask[:, positions], packing.rows[:, positions],
+                                     assign_kids(packing, engine), engine)
+        contents = EngineImages(weights=weights, rows=rows, biases=biases)
     stages = tuple(_stage_images(stage, order, value) for stage, value in zip(
         layer.stages, arch.stage_formats, strict=True))
-    return LayerImages(engine=EngineImages(weights=weights, rows=rows, biases=_columns(parameters)), stages=stages,
-                       select=select_images(order, layer.kernels))
+    return LayerImages(engine=contents, stages=stages, select=select_images(order, layer.kernels))
 
 
 def _stage_images(stage: Stage, order: np.ndarray, value: tuple[int, bool]) -> StageImages:

@@ -11,6 +11,7 @@ import numpy as np
 from ..hw.arch import (
     AccumulatorKind,
     EngineArch,
+    EngineKind,
     LayerArch,
     LayerImages,
     Mode,
@@ -20,12 +21,13 @@ from ..hw.arch import (
     SelectArch,
     SelectKind,
     ThresholdArch,
+    UnrolledArch,
     WindowArch,
     ceil_div,
 )
 from ..hw.errors import DovetailError
-from .images import lane_rows, layer_images
-from .network import Layer, Network, Thresholds, range_bits
+from .images import lane_rows, layer_images, unrolled_graph
+from .network import Layer, Network, Stage, Thresholds, range_bits
 from .packer import Packing, pack, pack_sets
 from .positions import engine_order
 from .settings import LayerSettings, Settings
@@ -67,21 +69,25 @@ class PlannedLayer:
     layer : Layer
     mask : bool (M, L)
         Positions that have a slot.
-    packing : Packing
+    packing : Packing or None
+        None of an unrolled layer.
     arch : LayerArch
     images : LayerImages
     """
 
     layer: Layer
     mask: np.ndarray
-    packing: Packing
+    packing: Packing | None
     arch: LayerArch
     images: LayerImages
 
     @property
     def rows(self) -> np.ndarray | None:
         """Rows (F, L), in the engine's order, where they differ from position to position."""
-        return self.packing.rows[:, self.order] if self.arch.engine.row_table else None
+        engine = self.arch.engine
+        if self.packing is None or isinstance(engine, UnrolledArch) or not engine.row_table:
+            return None
+        return self.packing.rows[:, self.order]
 
     @property
     def order(self) -> np.ndarray:
@@ -115,7 +121,7 @@ class Plan:
 
 def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray] | None = None) -> Plan:
     """Choose every layer's engine: the fewest multipliers that reach the target; of those the fastest, then the
-    narrowest drain and the fewest lanes.
+    narrowest drain and the fewest lanes. Where none reaches it, a convolution of one channel is unrolled if that does.
 
     Cycles are estimates here; ``sim.cycles`` has the exact ones. Without a target the planner tries for
     `DEFAULT_TARGET` and takes the fastest engine where that is out of reach.
@@ -189,7 +195,7 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     selects = [_select(*parts) for parts in zip(network.layers, engines, chosen, consumers, intervals, strict=True)]
     arches = [
         LayerArch(name=layer.name, mode=mode, window=window, joined=joined, engine=engine, stages=_stages(layer),
-                  pool=None if layer.pool is None else _pool(layer.pool, select), select=select)
+                  pool=None if layer.pool is None else _pool(layer.pool, engine, select), select=select)
         for layer, mode, window, joined, engine, select in zip(
             network.layers, modes, windows, joins, engines, selects, strict=True)
     ]
@@ -200,6 +206,8 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     if lanes[0] % width:
         raise DovetailError(f"settings: input_width must divide the first layer's lanes ({lanes[0]}), not {width}")
     for layer, engine in zip(network.layers, engines, strict=True):
+        if isinstance(engine, UnrolledArch):
+            continue
         rows = max(engine.lane_rows, engine.folds * engine.lane_positions, engine.beats)
         if settings.loadable and rows > LOADABLE_ROWS:
             raise DovetailError(f"settings: layer {layer.name!r} has a memory of {rows} rows, too many for loadable: "
@@ -216,16 +224,23 @@ def _times(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
-def _pool(window: Window, select: SelectArch) -> PoolArch:
+def _pool(window: Window, engine: EngineArch | UnrolledArch, select: SelectArch) -> PoolArch:
     """Hardware of max-pooling, with no more padding at the far ends than the last windows reach."""
     (top, left, _, _), counts = window.pads, window.output_size
     bottom, right = (
         max(0, (count - 1) * stride + kernel - before - size) for count, stride, kernel, before, size in zip(
             counts, window.strides, window.kernel, (top, left), (window.height, window.width), strict=True))
+    beats, ports, bits, is_signed = select.beats, select.width, select.value_bits, select.value_signed
+    if isinstance(engine, UnrolledArch) and engine.pooled:
+        beats, ports, bits, is_signed = 1, engine.kernels, engine.value_bits, True
     return PoolArch(
         height=window.height, width=window.width, kernel=window.kernel, strides=window.strides,
-        pads=(top, left, bottom, right), beats=select.beats, ports=select.width, value_bits=select.value_bits,
-        value_signed=select.value_signed)
+        pads=(top, left, bottom, right), beats=beats, ports=ports, value_bits=bits, value_signed=is_signed)
+
+
+def _rises(stage: Stage) -> bool:
+    """Whether a stage's code never falls where what it takes rises."""
+    return isinstance(stage, Thresholds) or stage.multiplier is None or int(stage.multiplier.min()) >= 0
 
 
 def _stages(layer: Layer) -> tuple[ScaleArch | ThresholdArch, ...]:
@@ -261,7 +276,8 @@ def _bins(value_bits: int, cycles: float) -> int:
 
 
 def _select(
-    layer: Layer, engine: EngineArch, fixed: LayerSettings, consumer: tuple[int, Mode] | None, cycles: float,
+    layer: Layer, engine: EngineArch | UnrolledArch, fixed: LayerSettings, consumer: tuple[int, Mode] | None,
+    cycles: float,
 ) -> SelectArch:
     """The unit behind a layer; ``consumer`` is what the next layer takes a beat and its mode, None behind the last;
     ``cycles`` are those from one inference to the next."""
@@ -281,7 +297,9 @@ def _select(
         raise DovetailError(f"settings: selection behind layer {layer.name!r}: {error}") from error
 
 
-def _kwta(layer: Layer, engine: EngineArch, fixed: LayerSettings, cycles: float) -> tuple[SelectKind, int]:
+def _kwta(
+    layer: Layer, engine: EngineArch | UnrolledArch, fixed: LayerSettings, cycles: float,
+) -> tuple[SelectKind, int]:
     """Kind of k-WTA and its histogram bins: of a pixel's, the local one where it is fast enough."""
     pixels, bits = math.prod(layer.output_shape[1:]), layer.output_bits or 1
     bins = fixed.bins or _bins(bits, cycles / pixels)
@@ -293,9 +311,13 @@ def _kwta(layer: Layer, engine: EngineArch, fixed: LayerSettings, cycles: float)
     return fixed.kwta or kind, bins
 
 
-def _local_period(layer: Layer, engine: EngineArch) -> int:
-    """Cycles of a local k-WTA from one token to the next: the vector's way from the lanes, and the search."""
-    way = 4 * (2 + len(layer.stages)) + (engine.lanes - 1).bit_length() + (0 if layer.pool is None else 6)
+def _local_period(layer: Layer, engine: EngineArch | UnrolledArch) -> int:
+    """Cycles of a local k-WTA from one token to the next: the vector's way from where it takes it, and the search."""
+    way = 4 * len(layer.stages) + 4
+    if isinstance(engine, EngineArch):
+        way += 4 + (engine.lanes - 1).bit_length()
+    if layer.pool is not None and not (isinstance(engine, UnrolledArch) and engine.pooled):
+        way += 6
     return way + engine.beats + 2 * (layer.output_bits or 1) + 4
 
 
@@ -324,9 +346,13 @@ class _Search:
     settings: Settings
     first: bool
 
-    def best(self) -> tuple[EngineArch, Packing, float]:
-        """Engine, packing, and the cycles per inference they are estimated to take."""
+    def best(self) -> tuple[EngineArch | UnrolledArch, Packing | None, float]:
+        """Engine, packing of a folded one, and the cycles per inference they are estimated to take."""
         target = self.settings.target_cycles or DEFAULT_TARGET
+        if self.fixed.engine is EngineKind.UNROLLED:
+            if (reason := self._not_unrolled()) is not None:
+                raise DovetailError(f"settings: layer {self.layer.name!r} cannot be unrolled: {reason}")
+            return self._unrolled(target)
         fastest: tuple[float, EngineArch, Packing] | None = None
         winner: tuple[tuple[int, float, int, int], EngineArch, Packing, float] | None = None
         for packing in self._packings():
@@ -341,6 +367,10 @@ class _Search:
                     winner = cost, engine, packing, cycles
         if winner is not None:
             return winner[1:]
+        if self.fixed.engine is None and self.settings.target_cycles is not None and self._not_unrolled() is None:
+            unrolled = self._unrolled(target)
+            if unrolled[2] <= target:
+                return unrolled
         if fastest is None:
             raise DovetailError(
                 f"settings: no engine fits layer {self.layer.name!r}: see its lanes, columns and drain_width")
@@ -348,6 +378,42 @@ class _Search:
             raise PlanError(f"layer {self.layer.name!r} cannot reach {target} cycles per inference; "
                             f"the fastest engine found takes about {round(fastest[0])}")
         return fastest[1], fastest[2], fastest[0]
+
+    def _not_unrolled(self) -> str | None:
+        """Why the layer has no unrolled engine, or has another one by its settings."""
+        if self.layer.window is None or self.layer.window.channels != 1:
+            return "it is no convolution of one channel"
+        if self.mode is Mode.SPARSE_SPARSE:
+            return "its mode is sparse-sparse, and it takes every input"
+        if self.settings.loadable:
+            return "its weights would be logic, and the plan is loadable"
+        for name in ("lanes", "banks", "set_size", "columns", "accumulator"):
+            if getattr(self.fixed, name) is not None:
+                return f"it would have no {name}"
+        return None
+
+    def _unrolled(self, target: int) -> tuple[UnrolledArch, None, float]:
+        """The unrolled engine with the narrowest drain that reaches the target, or the fastest one."""
+        layer = self.layer
+        graph, found = unrolled_graph(layer), []
+        lows, highs = zip(*graph.output_ranges, strict=True)
+        value_bits = range_bits(min(-1, *lows), max(highs))[0]
+        pooled = layer.pool is not None and all(map(_rises, layer.stages))
+        pixels = math.prod(layer.output_shape[1:])
+        widths = [width for width in _POWERS[:7] if width <= layer.kernels]
+        for width in [self.fixed.drain_width] if self.fixed.drain_width else widths:
+            engine = UnrolledArch(
+                positions=layer.positions, kernels=layer.kernels, nonzeros=max(1, int(np.count_nonzero(layer.weights))),
+                drain_width=width, activation_bits=layer.input_bits, activation_signed=layer.input_signed,
+                value_bits=value_bits, sum_bits=max(layer.sum_bits, value_bits), latency=max(1, graph.depth),
+                pooled=pooled)
+            # Two vectors are between their token and their last beat.
+            period = max(engine.beats, (engine.beats + engine.latency + (6 if pooled else 0) + 2) / 2)
+            busy = max(layer.vectors, self._arrival(engine.lanes), (pixels if pooled else layer.vectors) * period)
+            found.append((engine, None, max(busy, self._selection(engine, busy))))
+            if found[-1][2] <= target:
+                return found[-1]
+        return min(found, key=lambda one: one[2])
 
     def window(self, lanes: int) -> WindowArch | None:
         """The unit in front of the engine."""
@@ -444,23 +510,35 @@ class _Search:
         busy, window = slots + engine.folds * engine.drain_slots, self.window(engine.lanes)
         if window is None:
             return max(busy, self.layer.positions / engine.lanes if self.first or not sparse else 0)
-        beats = window.slots if sparse and not self.first else ceil_div(window.channels, window.input_lanes)
-        return max(self.layer.vectors * busy, window.height * window.width * beats)
+        return max(self.layer.vectors * busy, self._arrival(engine.lanes))
+
+    def _arrival(self, lanes: int) -> int:
+        """Cycles per inference in which pixels arrive."""
+        window = self.window(lanes)
+        if window is None:
+            return 0
+        sparse = self.mode is Mode.SPARSE_SPARSE and not self.first
+        beats = window.slots if sparse else ceil_div(window.channels, window.input_lanes)
+        return window.height * window.width * beats
 
     def _behind(self, engine: EngineArch, busy: float) -> float:
         """Cycles per inference of what is behind the multipliers, which take ``busy``: drain, and k-WTA."""
-        layer, pixels = self.layer, math.prod(self.layer.output_shape[1:])
         drain = engine.folds * (1 + engine.groups * engine.group_period)
+        return max(self.layer.vectors * drain, self._selection(engine, busy))
+
+    def _selection(self, engine: EngineArch | UnrolledArch, busy: float) -> float:
+        """Cycles per inference of the store and of k-WTA, behind what takes ``busy``."""
+        layer, pixels = self.layer, math.prod(self.layer.output_shape[1:])
         scan = 0
         if layer.winners is not None and layer.output_bits is not None:
             kind, bins = _kwta(layer, engine, self.fixed, max(busy, self.settings.target_cycles or DEFAULT_TARGET)
                                if layer.window is not None else busy)
             if layer.window is not None and kind is SelectKind.LOCAL:
-                return max(layer.vectors * drain, pixels * _local_period(layer, engine))
+                return pixels * _local_period(layer, engine)
             scan = _scan(layer.output_bits, bins)
         # A vector is in one of the store's two halves from its first beat to its last word.
         stored = engine.beats + scan + ceil_div(layer.kernels, engine.drain_width) + STORE_LATENCY
-        return max(layer.vectors * drain, pixels * max(stored / 2, scan))
+        return pixels * max(stored / 2, scan)
 
 
 @lru_cache(maxsize=64)

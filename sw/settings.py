@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..hw.arch import AccumulatorKind, Mode, SelectKind
+from ..hw.arch import AccumulatorKind, EngineKind, Mode, SelectKind
 from ..hw.errors import DovetailError
 
 __all__ = ["Device", "LayerSettings", "Settings", "read_settings"]
@@ -30,9 +30,13 @@ class Device(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSettings:
-    """What is fixed about one layer; None leaves the choice to the planner. Terms as in ``hw.arch.EngineArch``."""
+    """What is fixed about one layer; None leaves the choice to the planner. Terms as in ``hw.arch.EngineArch``.
+
+    An unrolled engine has no lanes, banks, sets, columns and accumulators.
+    """
 
     mode: Mode | None = None
+    engine: EngineKind | None = None
     lanes: int | None = None
     banks: int | None = None
     set_size: int | None = None
@@ -80,7 +84,7 @@ MOST = {"lanes": 1024, "banks": 1024, "columns": 64, "drain_width": 64, "bins": 
 #: Longest settings file.
 MAX_BYTES = 1 << 20
 
-_ENUMS = {"mode": Mode, "accumulator": AccumulatorKind, "kwta": SelectKind, "device": Device}
+_ENUMS = {"mode": Mode, "engine": EngineKind, "accumulator": AccumulatorKind, "kwta": SelectKind, "device": Device}
 _KWTA = (SelectKind.GLOBAL, SelectKind.LOCAL)
 
 

@@ -25,7 +25,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .adders import Adder, AdderGraph, Term, check_input_range, width_of_range
+from ..hw.adders import Adder, AdderGraph, Term, check_input_range, width_of_range
 from .checks import check_whole
 
 __all__ = ["adder_graph", "signed_digits"]

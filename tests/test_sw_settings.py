@@ -61,8 +61,9 @@ def test_devices(device, has_lut_ram):
     ('device = "up6k"', "device must be one of up5k, hx8k, ecp5-25k, ecp5-45k, ecp5-85k, xcup, not 'up6k'"),
     ("layers = 3", "layers must be tables, written [layers.NAME]"),
     ("[layers]\nfc0 = 3", "layers must be tables, written [layers.NAME]"),
-    ("[layers.fc0]\nlane = 3", "layer fc0: unknown setting 'lane'; known are mode, lanes, banks, set_size, columns, "
-     "drain_width, accumulator, kwta, bins"),
+    ("[layers.fc0]\nlane = 3", "layer fc0: unknown setting 'lane'; known are mode, engine, lanes, banks, set_size, "
+     "columns, drain_width, accumulator, kwta, bins"),
+    ('[layers.fc0]\nengine = "fast"', "layer fc0: engine must be one of folded, unrolled, not 'fast'"),
     ("[layers.fc0]\nbanks = -1", "layer fc0: banks must be a whole number of at least 1, not -1"),
     ("[layers.fc0]\nbanks = [1]", "layer fc0: banks must be a whole number of at least 1, not [1]"),
     ('[layers.fc0]\nkwta = "all"', "layer fc0: kwta must be one of global, local, not 'all'"),

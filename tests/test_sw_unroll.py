@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dovetail.sw.adders import Adder, AdderGraph, Term, width_of_range
+from dovetail.hw.adders import Adder, AdderGraph, Term, width_of_range
 from dovetail.sw.unroll import adder_graph, signed_digits
 
 

@@ -1,13 +1,19 @@
-"""Adder graphs: what an unrolled layer computes, as additions of shifted integers."""
+"""Adder graphs: what an unrolled layer computes, as additions of shifted integers. Free of Amaranth."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from .checks import check_whole
+__all__ = ["Adder", "AdderGraph", "Term", "check_input_range", "check_whole", "width_of_range"]
 
-__all__ = ["Adder", "AdderGraph", "Term", "check_input_range", "width_of_range"]
+
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise TypeError or ValueError unless ``value`` is an integer of ``low`` to ``high``."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be {low} to {high}, not {value!r}")
 
 
 def width_of_range(low: int, high: int) -> int:

@@ -1,0 +1,71 @@
+"""The cycle model of `dovetail.hw.unrolled_engine`: when windows are taken and when sums leave, exactly."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from ..hw.arch import PoolArch, UnrolledArch
+from .engine_cycles import VectorTimes
+from .pool_cycles import PoolCycles
+
+__all__ = ["UnrolledCycles"]
+
+#: Cycles from taking the consumer's token to the first beat (``Serialise.latency``).
+SERIALISE_LATENCY = 3
+
+
+class UnrolledCycles:
+    """Follows one unrolled engine window by window; cycle 0 is the first clock edge after reset.
+
+    For each window: ask ``ready``, then call ``vector`` and use up what it gives: the vectors that leave. Each is to be
+    accounted for before the next one is asked for.
+    """
+
+    def __init__(self, arch: UnrolledArch, pool: PoolArch | None = None):
+        self._arch = arch
+        self._pool = None if pool is None else PoolCycles(pool)
+        self._taken = -1                    # cycle of the last token that the serialiser gave
+        self._ends = deque([-1, -1])        # of the last two vectors: cycle in which their last beat was sent
+
+    def _room(self) -> int:
+        """First cycle in which the serialiser's next token is valid."""
+        return max(self._taken + 1, self._ends[0] + 1)
+
+    def ready(self) -> int:
+        """First cycle in which the next window can transfer."""
+        return self._room() if self._pool is None else self._pool.token(self._room())
+
+    def vector(self, taken: int, *, token: Callable[[], int]) -> Iterator[VectorTimes]:
+        """Run one window.
+
+        Parameters
+        ----------
+        taken : int
+            Cycle in which it transfers.
+        token : function
+            Tells the first cycle in which the token for the next vector that leaves is valid.
+
+        Yields
+        ------
+        VectorTimes
+        """
+        came = taken + self._arch.latency
+        if self._pool is None:
+            yield self._send(taken, came, token())
+            return
+        pooled = self._pool.vector(taken=taken, first_beat=came, last_beat=came)
+        if pooled is not None:
+            yield self._send(pooled.taken, pooled.last_beat, token())
+        while self._pool.is_padding:
+            pooled = self._pool.pad(self._room())
+            if pooled is not None:
+                yield self._send(pooled.taken, pooled.last_beat, token())
+
+    def _send(self, taken: int, came: int, token: int) -> VectorTimes:
+        """A vector whose token was taken in one cycle comes to the serialiser in another."""
+        self._taken = taken
+        moved = max(came + 1, self._ends[-1])
+        start = max(moved + 1, token)
+        end = start + self._arch.beats - 1
+        self._ends.popleft()
+        self._ends.append(end)
+        return VectorTimes(token=start, first_beat=start + SERIALISE_LATENCY, last_beat=end + SERIALISE_LATENCY)
