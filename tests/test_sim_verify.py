@@ -195,7 +195,8 @@ def test_row_table_behind_a_selection(engine, find):
         find()
     except ToolMissing as missing:
         pytest.skip(str(missing))
-    built = plan(make_network(np.random.default_rng(3), sizes=(16, 48, 24, 4), density=0.3), Settings(target_cycles=400))
+    network = make_network(np.random.default_rng(3), sizes=(16, 48, 24, 4), density=0.3)
+    built = plan(network, Settings(target_cycles=400))
     assert any(layer.arch.engine.row_table and layer.arch.engine.indexed for layer in built.layers)
     codes = np.random.default_rng(0).integers(0, 256, (3, 16))
     assert NetworkSimulation(built, engine=engine).verify(codes).passed
