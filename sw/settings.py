@@ -27,6 +27,11 @@ class Device(Enum):
     def has_lut_ram(self) -> bool:
         return self not in (Device.UP5K, Device.HX8K)
 
+    @property
+    def is_routed(self) -> bool:
+        """Open tools place and route it, and its size is known; for others resources are counted only."""
+        return self is not Device.XCUP
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSettings:
