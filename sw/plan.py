@@ -194,8 +194,9 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     consumers = [*zip(lanes[1:], modes[1:], strict=True), None]
     selects = [_select(*parts) for parts in zip(network.layers, engines, chosen, consumers, intervals, strict=True)]
     arches = [
-        LayerArch(name=layer.name, mode=mode, window=window, joined=joined, engine=engine, stages=_stages(layer),
-                  pool=None if layer.pool is None else _pool(layer.pool, engine, select), select=select)
+        _early(LayerArch(
+            name=layer.name, mode=mode, window=window, joined=joined, engine=engine, stages=_stages(layer),
+            pool=None if layer.pool is None else _pool(layer.pool, engine, select), select=select))
         for layer, mode, window, joined, engine, select in zip(
             network.layers, modes, windows, joins, engines, selects, strict=True)
     ]
@@ -292,9 +293,15 @@ def _select(
         return SelectArch(
             kernels=layer.kernels, width=engine.drain_width, beats=engine.beats, lanes=lanes, value_bits=value_bits,
             value_signed=layer.output_signed, kind=kind, winners=layer.winners or 0,
-            losers=layer.winners is not None and not sparse, bins=bins)
+            losers=layer.winners is not None and not sparse, bins=bins, turns=fixed.turns or 1,
+            buffers=fixed.buffers or 2)
     except ValueError as error:
         raise DovetailError(f"settings: selection behind layer {layer.name!r}: {error}") from error
+
+
+def _early(arch: LayerArch) -> LayerArch:
+    """The layer with tokens of its local k-WTA as early as they may be."""
+    return replace(arch, select=replace(arch.select, early=min(arch.select.most_early, arch.way + 1)))
 
 
 def _kwta(
@@ -406,7 +413,7 @@ class _Search:
                 positions=layer.positions, kernels=layer.kernels, nonzeros=max(1, int(np.count_nonzero(layer.weights))),
                 drain_width=width, activation_bits=layer.input_bits, activation_signed=layer.input_signed,
                 value_bits=value_bits, sum_bits=max(layer.sum_bits, value_bits), latency=max(1, graph.depth),
-                pooled=pooled)
+                vectors=self.fixed.vectors or 2, pooled=pooled)
             # Two vectors are between their token and their last beat.
             period = max(engine.beats, (engine.beats + engine.latency + (6 if pooled else 0) + 2) / 2)
             busy = max(layer.vectors, self._arrival(engine.lanes), (pixels if pooled else layer.vectors) * period)
