@@ -345,14 +345,17 @@ def _plan_toml(plan: Plan, made_with: str) -> str:
         engine = layer.engine
         lines.append(f'\n[layers.{json.dumps(layer.name, ensure_ascii=False)}]\nmode = "{layer.mode.value}"\n')
         if isinstance(engine, UnrolledArch):
-            lines.append(f'engine = "{EngineKind.UNROLLED.value}"\ndrain_width = {engine.drain_width}\n')
+            lines.append(f'engine = "{EngineKind.UNROLLED.value}"\n')
+            lines += [f"{key} = {getattr(engine, key)}\n" for key in ("drain_width", "vectors")]
         else:
             lines.append(f'engine = "{EngineKind.FOLDED.value}"\n')
             lines += [f"{key} = {getattr(engine, key)}\n"
                       for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
             lines.append(f'accumulator = "{engine.accumulator.value}"\n')
         if layer.select.is_kwta:
-            lines.append(f'kwta = "{layer.select.kind.value}"\nbins = {layer.select.bins}\n')
+            lines.append(f'kwta = "{layer.select.kind.value}"\nbins = {layer.select.bins}\n'
+                         f'turns = {layer.select.turns}\n')
+        lines.append(f"buffers = {layer.select.buffers}\n")
     return "".join(lines)
 
 

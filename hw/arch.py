@@ -8,14 +8,18 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
+from typing import ClassVar
 
 from .adders import AdderGraph
 
 __all__ = [
     "AccumulatorKind", "EngineArch", "EngineImages", "EngineKind", "LayerArch", "LayerImages", "Mode", "NetworkArch",
-    "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind", "StageImages", "ThresholdArch",
+    "STAGE_LATENCY", "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind", "StageImages", "ThresholdArch",
     "UnrolledArch", "UnrolledImages", "WindowArch", "bits_for", "ceil_div",
 ]
+
+#: Cycles of one stage of requantisation.
+STAGE_LATENCY = 4
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -250,6 +254,8 @@ class UnrolledArch:
         Width of a sum.
     stage_depth, latency : int
         Levels of adders between registers, and cycles from a window to its sums: see `dovetail.hw.unrolled.Unrolled`.
+    vectors : int
+        Vectors that the serialiser holds, the one that is sent included.
     pooled : bool
         The layer's pool takes the sums as they come, all in one beat, in front of the bias and the stages. That is the
         same as pooling codes where every stage rises, or stays, with the sum.
@@ -265,15 +271,19 @@ class UnrolledArch:
     sum_bits: int
     stage_depth: int = 1
     latency: int
+    vectors: int = 2
     pooled: bool = False
 
     def __post_init__(self) -> None:
         _check_positive(self, "positions", "kernels", "nonzeros", "drain_width", "activation_bits", "value_bits",
-                        "sum_bits", "stage_depth", "latency")
+                        "sum_bits", "stage_depth", "latency", "vectors")
         if self.drain_width > self.kernels:
             raise ValueError(f"drain_width must be at most kernels ({self.kernels}), not {self.drain_width!r}")
         if self.value_bits > self.sum_bits:
             raise ValueError(f"value_bits must be at most sum_bits ({self.sum_bits}), not {self.value_bits!r}")
+
+    #: Cycles from the token that the serialiser takes to the vector's first beat.
+    token_latency: ClassVar[int] = 3
 
     @property
     def lanes(self) -> int:
@@ -391,6 +401,13 @@ class SelectArch:
         Elements per beat that leave. One of ``width`` and ``lanes`` divides the other.
     bins : int
         Histogram bins scanned per cycle (global k-WTA).
+    turns : int
+        Units that find thresholds, vector by vector in turn (k-WTA).
+    early : int
+        Cycles that a token is given before the registers of a local k-WTA are free: as many, and one, as are known to
+        pass from a token to the vector's first beat, `LayerArch.way`, at most. No more than the search takes.
+    buffers : int
+        Vectors that the store holds (a power of two), arriving and leaving ones included.
     """
 
     kernels: int
@@ -403,9 +420,13 @@ class SelectArch:
     losers: bool = False
     lanes: int
     bins: int = 4
+    turns: int = 1
+    early: int = 0
+    buffers: int = 2
 
     def __post_init__(self) -> None:
-        _check_positive(self, "kernels", "width", "beats", "value_bits", "lanes", "bins")
+        _check_positive(self, "kernels", "width", "beats", "value_bits", "lanes", "bins", "turns", "buffers")
+        _check_whole(self, "early")
         if self.width % self.lanes and self.lanes % self.width:
             raise ValueError(f"lanes must divide width ({self.width}) or be a multiple of it, not {self.lanes!r}")
         if self.is_kwta and not 1 <= self.winners <= self.kernels:
@@ -414,6 +435,17 @@ class SelectArch:
             raise ValueError(f"value_signed must be False for {self.kind}, not {self.value_signed!r}")
         if self.bins & (self.bins - 1) or self.bins > 1 << self.value_bits:
             raise ValueError(f"bins must be a power of two of at most {1 << self.value_bits}, not {self.bins!r}")
+        if self.turns > 1 and not self.is_kwta:
+            raise ValueError(f"turns must be 1 for {self.kind}, not {self.turns!r}")
+        if not 0 <= self.early <= self.most_early:
+            raise ValueError(f"early must be 0 to {self.most_early} for {self.kind}, not {self.early!r}")
+        if self.buffers & (self.buffers - 1):
+            raise ValueError(f"buffers must be a power of two, not {self.buffers!r}")
+
+    @property
+    def most_early(self) -> int:
+        """Cycles of the search in a local k-WTA, from whose start on the time of its end is known."""
+        return 2 * self.value_bits if self.kind is SelectKind.LOCAL else 0
 
     @property
     def is_kwta(self) -> bool:
@@ -490,6 +522,15 @@ class LayerArch:
             raise ValueError("pooled must be False where nothing is pooled, not True")
         if isinstance(engine, UnrolledArch) and window is not None and window.channels != 1:
             raise ValueError(f"channels of an unrolled layer must be 1, not {window.channels!r}")
+        if select.early > self.way + 1:
+            raise ValueError(f"early must be at most {self.way + 1}, not {select.early!r}")
+
+    @property
+    def way(self) -> int:
+        """Cycles that pass at least from a token of `select` to the vector's first beat there."""
+        if not isinstance(self.engine, UnrolledArch) or self.pool is not None and not self.engine.pooled:
+            return 1
+        return UnrolledArch.token_latency + STAGE_LATENCY * len(self.stages)
 
     @property
     def elements(self) -> int:

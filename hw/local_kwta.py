@@ -27,10 +27,13 @@ class RadixSelect(wiring.Component):
         2*value_bits    bottom bit        the codes are cleared
         2*value_bits+1  threshold on `o`  and token: a new vector may arrive from the next cycle on
 
+    The token comes ``arch.early`` cycles before that, where it is known that the vector takes as long to come.
+
     Members
     -------
     i : In(stream.Signature(arrival_layout(...)))
-        Always ready, R codes a cycle: a vector may only be sent after its token was taken.
+        Always ready, R codes a cycle: a vector may only be sent after its token was taken, ``max(1, arch.early)``
+        cycles later at the earliest.
     credit : Out(Token)
     o : Out(stream.Signature(threshold_layout(arch)))
         One per vector. The search in the next vector waits until it is taken.
@@ -75,7 +78,15 @@ class RadixSelect(wiring.Component):
         with m.If(decide):
             m.d.sync += place.eq(place >> 1)
         with m.If(done):
-            m.d.sync += [searching.eq(0), idle.eq(1), self.o.valid.eq(1)]
+            m.d.sync += [searching.eq(0), self.o.valid.eq(1)]
+        # What the search does in its cycle that is followed by the token.
+        bit, is_decision = divmod(arch.most_early - arch.early - 1, 2)
+        if arch.early == arch.most_early:
+            release = start
+        else:
+            release = searching & place[arch.value_bits - 1 - bit] & (decide == is_decision)
+        with m.If(release):
+            m.d.sync += idle.eq(1)
 
         # A port brings an element per word of the store at most. Elements that are missing stay zero and never count.
         codes = []

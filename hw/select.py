@@ -12,6 +12,7 @@ from .histogram import Histogram
 from .layouts import Token, beat_layout, load_layout, vector_layout
 from .local_kwta import RadixSelect
 from .store import Store, check_images, memories
+from .turns import Turns
 from .winners import NonZero, Winners
 
 __all__ = ["Select", "memories"]
@@ -26,6 +27,8 @@ class Select(wiring.Component):
                |                                          ^
                +-> Histogram | RadixSelect -- threshold --+
 
+    Several of the last, ``arch.turns``, take turns.
+
     =======  =====================================================================================================
     ALL      every element
     NONZERO  elements other than zero
@@ -36,9 +39,9 @@ class Select(wiring.Component):
     Element ``i`` leaves as lane ``i % lanes`` of a beat with address ``i // lanes``; beats leave in the order of their
     addresses. Empty beats are not sent, but the last beat of a vector always is, and nothing follows it.
 
-    One vector arrives while another is emitted. LOCAL also holds the next token back until the threshold of the
-    vector before is found; GLOBAL counts one vector while it scans another, and holds it back for the one before
-    that. A word of the store takes ``max(1, beats it is sent as)`` cycles on ``o``, without gaps inside a vector.
+    One vector arrives while another is emitted, and as many more as there are ``arch.buffers`` wait in between. LOCAL
+    also holds a token back until the threshold of the vector ``arch.turns`` before is found, or ``arch.early`` cycles
+    less; GLOBAL counts one vector while it scans another, and holds it back for the one twice as many before. A word of the store takes ``max(1, beats it is sent as)`` cycles on ``o``, without gaps inside a vector.
     From a vector's last beat on ``i`` to its first possible beat on ``o`` are 5 (ALL), 6 (NONZERO), ``2 * value_bits
     + 6`` (LOCAL) or ``2**value_bits / bins + 10`` (GLOBAL) cycles. `dovetail.sim.select_cycles` tells every cycle
     exactly.
@@ -54,8 +57,8 @@ class Select(wiring.Component):
     Members
     -------
     i : In(stream.Signature(vector_layout(...)))
-        Exactly ``arch.beats`` beats per vector. Always ready: a vector may only be sent after a token was taken, from
-        the next cycle on.
+        Exactly ``arch.beats`` beats per vector. Always ready: a vector may only be sent after a token was taken,
+        ``max(1, arch.early - 1)`` cycles later at the earliest.
     credit : Out(Token)
         A token per vector that fits.
     o : Out(stream.Signature(beat_layout(...)))
@@ -100,7 +103,7 @@ class Select(wiring.Component):
                 connect(m, store=store.o, nonzero=nonzero.i)
                 connect(m, nonzero=nonzero.o, gearbox=gearbox.i)
             case SelectKind.GLOBAL | SelectKind.LOCAL:
-                finder = (Histogram if self._arch.kind is SelectKind.GLOBAL else RadixSelect)(self._arch)
+                finder = self._finder()
                 m.submodules.finder, m.submodules.winners = finder, winners = finder, Winners(self._arch)
                 connect(m, store=store.arrivals, finder=finder.i)
                 connect(m, finder=finder.o, winners=winners.i_threshold)
@@ -116,3 +119,7 @@ class Select(wiring.Component):
         else:
             connect(m, store.credit, flipped(self.credit))
         return m
+
+    def _finder(self) -> Histogram | RadixSelect | Turns:
+        unit, turns = Histogram if self._arch.kind is SelectKind.GLOBAL else RadixSelect, self._arch.turns
+        return unit(self._arch) if turns == 1 else Turns([unit(self._arch) for _ in range(turns)])

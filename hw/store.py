@@ -35,17 +35,17 @@ def check_images(arch: SelectArch, images: SelectImages) -> None:
 
 
 class Store(wiring.Component):
-    """Two halves of ``words`` words of R elements: one vector arrives while another leaves.
+    """Holds ``arch.buffers`` vectors of ``words`` words of R elements: one arrives while another leaves.
 
     A vector arrives in any order and leaves word by word in the model's order, padding dropped. Word ``w`` of memory
-    ``p`` is at ``2 * w + half``::
+    ``p`` is at ``buffers * w + buffer``::
 
         i       | beat 0 | beat 1 |  ...  |  last  |        |        |        |        |
         arrivals         | beat 0 | beat 1 |  ...  |  last  |        |        |
         o                                                                     | word 0 | word 1 | ...
 
     The first word of a vector is valid ``latency`` cycles after its last beat; after that a word leaves per cycle that
-    ``o`` is ready. A half is free again once its last word is read, four words ahead of ``o`` at most.
+    ``o`` is ready. A buffer is free again once its last word is read, four words ahead of ``o`` at most.
 
     Parameters
     ----------
@@ -125,14 +125,14 @@ class Store(wiring.Component):
             self.arrivals.p.values.eq(arrived.values), self.arrivals.p.last.eq(arrived.last),
             self.arrivals.p.mask.eq(Cat(order.data[-1] for order in orders)),
         ]
-        complete, filling = Signal(), Signal()
+        complete, filling = Signal(), Signal(range(arch.buffers))
         m.d.comb += complete.eq(self.arrivals.valid & arrived.last)
-        m.d.sync += filling.eq(filling ^ complete)
+        m.d.sync += filling.eq(filling + complete)
 
         # Departure: the counter, the memories' own output registers, a register behind those (block RAMs are slow), and
         # the register of `o`, in the model's order.
-        free, stored = Signal(range(3), init=2), Signal(range(3))
-        word, emptying = Signal(bits_for(arch.words)), Signal()
+        free, stored = Signal(range(arch.buffers + 1), init=arch.buffers), Signal(range(arch.buffers + 1))
+        word, emptying = Signal(bits_for(arch.words)), Signal(range(arch.buffers))
         issue, final = Signal(), Signal()
         step_read, step_held, step_o = Signal(), Signal(), Signal()
         read_valid, read_final, read_word = Signal(), Signal(), Signal.like(word, reset_less=True)
@@ -147,7 +147,7 @@ class Store(wiring.Component):
             stored.eq(stored + complete - (issue & final)),
         ]
         with m.If(issue):
-            m.d.sync += [word.eq(Mux(final, 0, word + 1)), emptying.eq(emptying ^ final)]
+            m.d.sync += [word.eq(Mux(final, 0, word + 1)), emptying.eq(emptying + final)]
         with m.If(step_read):
             m.d.sync += [read_valid.eq(stored != 0), read_final.eq(final), read_word.eq(word)]
         with m.If(step_held):
@@ -162,7 +162,7 @@ class Store(wiring.Component):
         ports = []
         for port, order in enumerate(orders):
             m.submodules[f"memory{port}"] = memory = Memory(
-                shape=Shape(arch.value_bits, signed=arch.value_signed), depth=2 * arch.words, init=[])
+                shape=Shape(arch.value_bits, signed=arch.value_signed), depth=arch.buffers * arch.words, init=[])
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [
                 write.addr.eq(Cat(filling, order.data[:-1])), write.data.eq(arrived.values[port]),

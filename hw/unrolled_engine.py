@@ -65,7 +65,8 @@ class UnrolledEngine(wiring.Component):
             if of_graph != of_arch:
                 raise ValueError(f"{name} of the graph must be {of_arch}, not {of_graph}")
         self._serialise = Serialise(kernels=arch.kernels, width=arch.drain_width, value_bits=arch.value_bits,
-                                    sum_bits=arch.sum_bits, biases=images.biases)
+                                    sum_bits=arch.sum_bits, biases=images.biases,
+                                    vectors=arch.vectors)
         super().__init__({
             "i": In(stream.Signature(window_layout(
                 lanes=arch.positions, address_bits=bits_for(1), value=activation_shape(arch)))),

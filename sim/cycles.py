@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..hw.arch import SelectKind, UnrolledArch
+from ..hw.arch import STAGE_LATENCY, SelectKind, UnrolledArch
 from ..sw.plan import Plan, PlannedLayer
 from ..sw.positions import pixel_vectors
 from .engine_cycles import EngineCycles, VectorTimes, lane_slots
@@ -18,7 +18,7 @@ from .window_cycles import WindowCycles
 __all__ = ["LayerCycles", "NetworkCycles", "cycles_per_inference", "layer_cycles", "network_cycles"]
 
 #: Registers of ``hw.requantise.Requantise``, one stage.
-REQUANTISE_LATENCY = 4
+REQUANTISE_LATENCY = STAGE_LATENCY
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -66,7 +66,7 @@ class SelectCycles:
 
     Words leave the store through a pipeline whose registers each move on when the next one is free. Behind a word that
     waits, the others close up, so a word enters the last register one cycle after its predecessor did, or when that
-    leaves it, whichever is later. Only the last word's read (which frees half of the store) and the last word's
+    leaves it, whichever is later. Only the last word's read (which frees a buffer of the store) and the last word's
     comparison (which makes room for the next threshold) have to be traced further back.
     """
 
@@ -80,11 +80,11 @@ class SelectCycles:
         elif arch.kind is SelectKind.LOCAL:
             self._search = self._result = 2 * arch.value_bits
         self._taken = _NEVER
-        # When the places for counting are free: two histograms, cleared first, or one set of registers.
-        self._free = deque([self._search] * 2 if arch.kind is SelectKind.GLOBAL else [0])
-        self._threshold_taken = _NEVER
+        # When the places for counting are free, in turn: two histograms, cleared first, or one set of registers.
+        self._free = deque(([self._search] * 2 if arch.kind is SelectKind.GLOBAL else [0]) * arch.turns)
+        self._thresholds_taken = deque([_NEVER] * arch.turns, maxlen=arch.turns)
         self._compares = deque([_NEVER] * _COMPARE, maxlen=_COMPARE)    # of the words before
-        self._reads = deque([_NEVER] * 2, maxlen=2)         # of the last words of the two vectors before
+        self._reads = deque([_NEVER] * arch.buffers, maxlen=arch.buffers)   # of the last words of the vectors before
         self._exits = [_NEVER] * self._stages               # of the words before
 
     def token(self) -> int:
@@ -124,19 +124,20 @@ class SelectCycles:
         arch, stages = self._arch, self._stages
         if taken < self.token():
             raise ValueError(f"taken must be at least {self.token()}, not {taken!r}")
-        if last_beat < taken + arch.beats:
-            raise ValueError(f"last_beat must be at least {taken + arch.beats}, not {last_beat!r}")
+        earliest = taken + max(1, arch.early - 1) + arch.beats - 1
+        if last_beat < earliest:
+            raise ValueError(f"last_beat must be at least {earliest}, not {last_beat!r}")
         self._taken = taken
 
         # A word is read when the one two ahead of it leaves the register in front of the comparison.
         issue = max(last_beat + 2, self._reads[-1] + 1, self._compares[0])
         compare = max(issue + _COMPARE, self._compares[-1] + 1)
         if arch.is_kwta:
-            start = max(last_beat + 2, self._threshold_taken + 2)
-            self._free.append(start + self._search)
+            start = max(last_beat + 2, self._thresholds_taken[0] + 2)
+            self._free.append(start + self._search - arch.early)
             self._free.popleft()
-            self._threshold_taken = max(start + self._result, self._compares[-1])
-            compare = max(compare, self._threshold_taken + 1)
+            self._thresholds_taken.append(max(start + self._result, self._compares[-1]))
+            compare = max(compare, self._thresholds_taken[-1] + 1)
         enter = max(compare + stages - 1 - _COMPARE, self._exits[-1])
 
         valid = enter + words.before + 1

@@ -9,9 +9,6 @@ from .pool_cycles import PoolCycles
 
 __all__ = ["UnrolledCycles"]
 
-#: Cycles from taking the consumer's token to the first beat (``Serialise.latency``).
-SERIALISE_LATENCY = 3
-
 
 class UnrolledCycles:
     """Follows one unrolled engine window by window; cycle 0 is the first clock edge after reset.
@@ -24,7 +21,7 @@ class UnrolledCycles:
         self._arch = arch
         self._pool = None if pool is None else PoolCycles(pool)
         self._taken = -1                    # cycle of the last token that the serialiser gave
-        self._ends = deque([-1, -1])        # of the last two vectors: cycle in which their last beat was sent
+        self._ends = deque([-1] * arch.vectors)     # of as many vectors: cycle in which their last beat was sent
 
     def _room(self) -> int:
         """First cycle in which the serialiser's next token is valid."""
@@ -63,9 +60,9 @@ class UnrolledCycles:
     def _send(self, taken: int, came: int, token: int) -> VectorTimes:
         """A vector whose token was taken in one cycle comes to the serialiser in another."""
         self._taken = taken
-        moved = max(came + 1, self._ends[-1])
-        start = max(moved + 1, token)
+        start = max(came + self._arch.vectors, self._ends[-1] + 1, token)
         end = start + self._arch.beats - 1
         self._ends.popleft()
         self._ends.append(end)
-        return VectorTimes(token=start, first_beat=start + SERIALISE_LATENCY, last_beat=end + SERIALISE_LATENCY)
+        return VectorTimes(token=start, first_beat=start + self._arch.token_latency,
+                           last_beat=end + self._arch.token_latency)

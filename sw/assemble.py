@@ -1,5 +1,7 @@
 """Architecture records of one layer's smaller units, as wide as what goes through them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..hw.arch import (
@@ -54,10 +56,12 @@ def layer_arch(
     select = SelectArch(
         kernels=layer.kernels, width=engine.drain_width, beats=engine.beats, lanes=lanes,
         value_bits=layer.output_bits or engine.sum_bits, value_signed=layer.output_signed, kind=kind,
-        winners=layer.winners or 0, losers=layer.winners is not None and not indexed, bins=bins)
-    return LayerArch(
+        winners=layer.winners or 0, losers=layer.winners is not None and not indexed, bins=bins, turns=turns,
+        buffers=buffers)
+    arch = LayerArch(
         name=layer.name, mode=mode, window=window, joined=joined, engine=engine, stages=_stages(layer),
         pool=None if layer.pool is None else _pool(layer.pool, engine, select), select=select)
+    return replace(arch, select=replace(select, early=min(select.most_early, arch.way + 1)))
 
 
 def _pool(window: Window, engine: EngineArch | UnrolledArch, select: SelectArch) -> PoolArch:

@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from ..hw.adders import AdderGraph
 from ..hw.arch import (
+    STAGE_LATENCY,
     AccumulatorKind,
     EngineArch,
     EngineKind,
@@ -45,7 +47,10 @@ STORE_LATENCY = 12
 MOST_BINS = 16
 #: Most local finders that take turns.
 MOST_TURNS = 8
+#: Most vectors that the serialiser behind an unrolled engine holds.
+MOST_VECTORS = 6
 _POWERS = tuple(2**exponent for exponent in range(9))
+_BUFFERS = (2, 4, 8)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,13 +92,19 @@ class Candidate:
 
 
 class _Selection(NamedTuple):
-    """How a layer's results are selected, and the cycles per inference that this cannot go below."""
+    """How a layer's results are selected, and the cycles from one vector of them to the next that it can keep up with.
+    """
 
     kind: SelectKind
-    cycles: float
+    period: float
     bins: int = 1
     turns: int = 1
     buffers: int = 2
+
+    def beats(self, other: "_Selection", enough: float) -> bool:
+        """Whether it is no larger, and as fast as the other one or fast enough."""
+        return (self.kind is other.kind and self.period <= max(other.period, enough) and self.bins <= other.bins
+                and self.turns <= other.turns and self.buffers <= other.buffers)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,16 +179,34 @@ class LayerTask:
             input_lanes=self.settings.input_width or 1 if self.first else 1, activation_bits=self.layer.input_bits,
             activation_signed=self.layer.input_signed, indexed=indexed)
 
+    def _behind(self, cycles: float, period: float) -> float:
+        """Cycles per inference of an engine that takes ``cycles`` where what is behind it takes ``period`` for a vector.
+
+        Pooled vectors come in bursts: all of them with the last one of the rows that a pooled row is made of.
+        """
+        quiet = 0 if self.layer.pool is None else cycles * (1 - 1 / self.layer.pool.strides[0])
+        return max(cycles, quiet + self._pixels * period)
+
+    def _period(self, cycles: float) -> float:
+        """Cycles from one vector to the next, behind an engine that takes ``cycles`` per inference: the inverse."""
+        rows = 1 if self.layer.pool is None else self.layer.pool.strides[0]
+        return cycles / rows / self._pixels
+
     def _candidates(
         self, engine: EngineArch | UnrolledArch, packing: Packing | None, graph: AdderGraph | None, cycles: float,
     ) -> Iterator[Candidate]:
-        """An engine that takes ``cycles``, with every selection that may keep up with it."""
-        for selection in self._selections(engine, cycles):
+        """An engine that takes ``cycles``, with every selection that another one no larger is not as fast as."""
+        kept: list[_Selection] = []
+        enough = self._period(max(cycles, self.settings.target_cycles or 0))
+        for selection in self._selections(engine):
+            if not any(other.beats(selection, enough) for other in kept):
+                kept.append(selection)
+        for selection in kept:
             arch = layer_arch(
                 self.layer, mode=self.mode, window=self.window(engine.lanes), joined=self.joined, engine=engine,
                 kind=selection.kind, lanes=engine.drain_width, indexed=self.consumer is Mode.SPARSE_SPARSE,
                 bins=selection.bins, turns=selection.turns, buffers=selection.buffers)
-            yield Candidate(arch=arch, packing=packing, graph=graph, cycles=max(cycles, selection.cycles))
+            yield Candidate(arch=arch, packing=packing, graph=graph, cycles=self._behind(cycles, selection.period))
 
     # Folded engines
 
@@ -187,7 +216,8 @@ class LayerTask:
             busy = self._busy(engine, packing)
             drain = self.layer.vectors * engine.folds * (1 + engine.groups * engine.group_period)
             yield from self._candidates(engine, packing, None, max(busy, drain))
-            if max(drain, self._stored(engine, 0)) <= busy:
+            enough = max(busy, self.settings.target_cycles or 0)
+            if drain <= enough and self._stored(engine, 0) <= self._period(enough):
                 return
 
     def _lanes(self) -> list[int]:
@@ -298,34 +328,38 @@ class LayerTask:
 
     def _unrolled(self) -> Iterator[Candidate]:
         """Unrolled engines, from the narrowest drain to the first that keeps up with the windows."""
-        layer = self.layer
+        layer, fixed = self.layer, self.fixed
         graph = unrolled_graph(layer)
         lows, highs = zip(*graph.output_ranges, strict=True)
         value_bits = range_bits(min(-1, *lows), max(highs))[0]
         pooled = layer.pool is not None and all(map(rises, layer.stages))
-        vectors = math.prod(layer.output_shape[1:]) if pooled else layer.vectors
-        widths = [width for width in _POWERS[:7] if width <= layer.kernels]
-        for width in [self.fixed.drain_width] if self.fixed.drain_width else widths:
+        widths = [fixed.drain_width] if fixed.drain_width else [
+            width for width in _POWERS[:7] if width <= layer.kernels]
+        depths = [fixed.vectors] if fixed.vectors else range(2, MOST_VECTORS + 1)
+        for width, depth in product(widths, depths):
             engine = UnrolledArch(
                 positions=layer.positions, kernels=layer.kernels, nonzeros=max(1, int(np.count_nonzero(layer.weights))),
                 drain_width=width, activation_bits=layer.input_bits, activation_signed=layer.input_signed,
                 value_bits=value_bits, sum_bits=max(layer.sum_bits, value_bits), latency=max(1, graph.depth),
-                pooled=pooled)
-            # Two vectors are between their token and their last beat.
-            period = max(engine.beats, (engine.beats + engine.latency + (6 if pooled else 0) + 2) / 2)
-            busy, drain = max(layer.vectors, self._arrival(engine.lanes)), vectors * period
-            yield from self._candidates(engine, None, graph, max(busy, drain))
-            if max(drain, self._stored(engine, 0)) <= busy:
-                return
+                vectors=depth, pooled=pooled)
+            # So many vectors are between their token and their last beat.
+            waiting = engine.beats + engine.latency + (6 if pooled else 0) + depth
+            if depth > 2 and (depth - 1) * engine.beats >= waiting - 1:
+                continue        # one fewer keeps up with the beats as well
+            busy = max(layer.vectors, self._arrival(engine.lanes))
+            period = max(engine.beats, waiting / depth)
+            cycles = self._behind(busy, period) if pooled else max(busy, layer.vectors * period)
+            yield from self._candidates(engine, None, graph, cycles)
 
     # Selection
 
-    def _selections(self, engine: EngineArch | UnrolledArch, cycles: float) -> Iterator[_Selection]:
-        """Selections behind an engine that takes ``cycles``: of each kind from the cheapest to one that keeps up."""
+    def _selections(self, engine: EngineArch | UnrolledArch) -> Iterator[_Selection]:
+        """Selections behind an engine, of each kind from the smallest to the largest."""
         layer, fixed = self.layer, self.fixed
+        depths = [fixed.buffers] if fixed.buffers else _BUFFERS
         if layer.winners is None or layer.output_bits is None:
             kind = SelectKind.NONZERO if self.consumer is Mode.SPARSE_SPARSE else SelectKind.ALL
-            yield _Selection(kind, self._stored(engine, 0))
+            yield from (_Selection(kind, self._stored(engine, 0, buffers), buffers=buffers) for buffers in depths)
             return
         if fixed.kwta is not None:
             kinds = [fixed.kwta]
@@ -333,33 +367,38 @@ class LayerTask:
             kinds = [SelectKind.LOCAL if layer.kernels <= LOCAL_KERNELS else SelectKind.GLOBAL]
         else:
             kinds = [SelectKind.LOCAL] * (layer.kernels <= LOCAL_CHANNELS) + [SelectKind.GLOBAL]
-        pixels, bits = math.prod(layer.output_shape[1:]), layer.output_bits
+        bits = layer.output_bits
         if SelectKind.LOCAL in kinds:
-            yield _Selection(SelectKind.LOCAL, pixels * self._local_period(engine), bins=fixed.bins or 1)
+            for turns, buffers in product([fixed.turns] if fixed.turns else range(1, MOST_TURNS + 1), depths):
+                period = max(self._searched(engine) / turns, self._stored(engine, 2 * bits, buffers))
+                yield _Selection(SelectKind.LOCAL, period, bins=fixed.bins or 1, turns=turns, buffers=buffers)
         if SelectKind.GLOBAL in kinds:
-            for bins in [fixed.bins] if fixed.bins else [bins for bins in _POWERS if bins <= min(MOST_BINS, 1 << bits)]:
+            many = [fixed.bins] if fixed.bins else [bins for bins in _POWERS if bins <= min(MOST_BINS, 1 << bits)]
+            for bins, buffers in product(many, depths):
                 scan = (1 << bits) // bins + 8
-                selection = _Selection(SelectKind.GLOBAL, max(self._stored(engine, scan), pixels * scan), bins=bins)
-                yield selection
-                if selection.cycles <= cycles:
-                    break
+                period = max(self._stored(engine, scan, buffers), scan / (fixed.turns or 1))
+                yield _Selection(SelectKind.GLOBAL, period, bins=bins, turns=fixed.turns or 1, buffers=buffers)
 
-    def _stored(self, engine: EngineArch | UnrolledArch, scan: int) -> float:
-        """Cycles per inference of the store: a vector is in one of its two halves from its first beat to its last word.
-        """
-        stored = engine.beats + scan + ceil_div(self.layer.kernels, engine.drain_width) + STORE_LATENCY
-        return math.prod(self.layer.output_shape[1:]) * stored / 2
+    @property
+    def _pixels(self) -> int:
+        """Vectors of results per inference."""
+        return math.prod(self.layer.output_shape[1:])
 
-    def _local_period(self, engine: EngineArch | UnrolledArch) -> int:
-        """Cycles of a local k-WTA from one token to the next: the vector's way from where it takes it, and the search.
-        """
+    def _stored(self, engine: EngineArch | UnrolledArch, scan: int, buffers: int = 2) -> float:
+        """Cycles from one vector to the next in a store: each is in a buffer from its first beat to its last word."""
+        words = ceil_div(self.layer.kernels, engine.drain_width)
+        return max(engine.beats, (engine.beats + scan + words + STORE_LATENCY) / buffers)
+
+    def _searched(self, engine: EngineArch | UnrolledArch) -> int:
+        """Cycles from one vector to the next in one local k-WTA: the way from where a vector takes its token, as far as
+        that is not given ahead, the beats and the search."""
         layer = self.layer
-        way = 4 * len(layer.stages) + 4
+        way = 0
         if isinstance(engine, EngineArch):
-            way += 4 + (engine.lanes - 1).bit_length()
+            way = 4 + (engine.lanes - 1).bit_length() + STAGE_LATENCY * len(layer.stages)
         if layer.pool is not None and not (isinstance(engine, UnrolledArch) and engine.pooled):
             way += 6
-        return way + engine.beats + 2 * (layer.output_bits or 1) + 4
+        return way + engine.beats + 2 * (layer.output_bits or 1) + 2
 
 
 @lru_cache(maxsize=64)

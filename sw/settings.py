@@ -37,7 +37,7 @@ class Device(Enum):
 class LayerSettings:
     """What is fixed about one layer; None leaves the choice to the planner. Terms as in ``hw.arch.EngineArch``.
 
-    An unrolled engine has no lanes, banks, sets, columns and accumulators.
+    An unrolled engine has no lanes, banks, sets, columns and accumulators; ``vectors`` is of no other engine.
     """
 
     mode: Mode | None = None
@@ -50,6 +50,9 @@ class LayerSettings:
     accumulator: AccumulatorKind | None = None
     kwta: SelectKind | None = None
     bins: int | None = None
+    turns: int | None = None
+    buffers: int | None = None
+    vectors: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,8 @@ class Settings:
 
 
 #: Largest values that make sense on any device; what a layer's sizes allow may be less.
-MOST = {"lanes": 1024, "banks": 1024, "columns": 64, "drain_width": 64, "bins": 256}
+MOST = {"lanes": 1024, "banks": 1024, "columns": 64, "drain_width": 64, "bins": 256, "turns": 16, "buffers": 64,
+        "vectors": 16}
 
 #: Longest settings file.
 MAX_BYTES = 1 << 20
