@@ -387,7 +387,7 @@ class _Search:
             return "its mode is sparse-sparse, and it takes every input"
         if self.settings.loadable:
             return "its weights would be logic, and the plan is loadable"
-        for name in ("lanes", "banks", "set_size", "columns", "accumulator"):
+        for name in ("lanes", "banks", "set_size", "columns", "accumulator", "soft"):
             if getattr(self.fixed, name) is not None:
                 return f"it would have no {name}"
         return None
@@ -484,6 +484,7 @@ class _Search:
         table = not packing.complementary
         widths = [width for width in _POWERS[:5] if width <= max(columns, packing.set_size)]
         for lanes in self._lanes():
+            soft = 0 if device is None or device.has_multipliers else lanes * packing.banks
             window = self.window(lanes)
             pairs = self.selected * (self.joined if window is None else window.groups)
             rows = packing.folds * ceil_div(layer.positions, lanes)
@@ -497,7 +498,8 @@ class _Search:
                     activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
                     indexed=self.mode is Mode.SPARSE_SPARSE,
                     capacity=min(pairs, ceil_div(layer.positions, lanes)), lane_rows=rows, row_table=table,
-                    most_rows=max(1, int(packing.rows.max())), accumulator=kind, own_addresses=window is not None)
+                    most_rows=max(1, int(packing.rows.max())), accumulator=kind, own_addresses=window is not None,
+                    soft=soft if fixed.soft is None else fixed.soft)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
         """Cycles per inference that the multipliers need, or the arrival of what they multiply: exact where every

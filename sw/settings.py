@@ -27,6 +27,10 @@ class Device(Enum):
     def has_lut_ram(self) -> bool:
         return self not in (Device.UP5K, Device.HX8K)
 
+    @property
+    def has_multipliers(self) -> bool:
+        return self is not Device.HX8K
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSettings:
@@ -45,6 +49,7 @@ class LayerSettings:
     accumulator: AccumulatorKind | None = None
     kwta: SelectKind | None = None
     bins: int | None = None
+    soft: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,10 @@ class Settings:
 
 
 #: Largest values that make sense on any device; what a layer's sizes allow may be less.
-MOST = {"lanes": 1024, "banks": 1024, "columns": 64, "drain_width": 64, "bins": 256}
+MOST = {"lanes": 1024, "banks": 1024, "columns": 64, "drain_width": 64, "bins": 256, "soft": 1024 * 1024}
+
+#: Smallest values; 1 where nothing is said.
+LEAST = {"soft": 0}
 
 #: Longest settings file.
 MAX_BYTES = 1 << 20
@@ -100,8 +108,9 @@ def _value(where: str, key: str, value: object) -> Any:
         if not isinstance(value, bool):
             raise DovetailError(f"{where}: {key} must be true or false, not {value!r}")
         return value
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise DovetailError(f"{where}: {key} must be a whole number of at least 1, not {value!r}")
+    least = LEAST.get(key, 1)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise DovetailError(f"{where}: {key} must be a whole number of at least {least}, not {value!r}")
     if key in MOST and value > MOST[key]:
         raise DovetailError(f"{where}: {key} must be at most {MOST[key]}, not {value!r}")
     return value
