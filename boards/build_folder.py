@@ -35,7 +35,7 @@ from .self_check import hex_lines, testbench
 __all__ = ["SCHEMA", "Build", "check_output", "check_verilog", "read_build", "write_build"]
 
 #: Version of the folder's layout; a reader takes exactly this one.
-SCHEMA = "dovetail-build/3"
+SCHEMA = "dovetail-build/4"
 
 #: What reading a folder that somebody edited, or that a disk lost half of, can raise.
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, NotImplementedError,
@@ -350,7 +350,7 @@ def _plan_toml(plan: Plan, made_with: str) -> str:
         else:
             lines.append(f'engine = "{EngineKind.FOLDED.value}"\n')
             lines += [f"{key} = {getattr(engine, key)}\n"
-                      for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
+                      for key in ("lanes", "banks", "set_size", "columns", "drain_width", "soft")]
             lines.append(f'accumulator = "{engine.accumulator.value}"\n')
         if layer.select.is_kwta:
             lines.append(f'kwta = "{layer.select.kind.value}"\nbins = {layer.select.bins}\n'

@@ -39,6 +39,8 @@ class AccumulatorFile(wiring.Component):
         Widths of an accumulator and of a product, both signed; sums wrap.
     kind : AccumulatorKind
         LUT_RAM reads asynchronously; BLOCK_RAM reads synchronously and forwards a word that is being written.
+    carries : bool
+        A product comes in two parts, ``product`` and ``carry``, that are both added.
 
     Members
     -------
@@ -46,6 +48,8 @@ class AccumulatorFile(wiring.Component):
     word : In(bits_for(kids // columns))
     half, drain : In(1)
     product : In(signed(product_bits)), zero in a drain slot
+    carry : In(1), only with ``carries``
+        One more; in a drain slot the sum of both is zero.
     sums : Out(ArrayLayout(signed(sum_bits), columns))
     """
 
@@ -54,9 +58,11 @@ class AccumulatorFile(wiring.Component):
     half: Signal
     drain: Signal
     product: Signal
+    carry: Signal
     sums: data.View
 
-    def __init__(self, *, kids: int, columns: int, sum_bits: int, product_bits: int, kind: AccumulatorKind):
+    def __init__(self, *, kids: int, columns: int, sum_bits: int, product_bits: int, kind: AccumulatorKind,
+                 carries: bool = False):
         if columns < 1 or columns & (columns - 1):
             raise ValueError(f"columns must be a power of two, not {columns!r}")
         if kids < columns or kids % columns:
@@ -64,10 +70,13 @@ class AccumulatorFile(wiring.Component):
         if not isinstance(kind, AccumulatorKind):
             raise TypeError(f"kind must be an AccumulatorKind, not {kind!r}")
         self._kids, self._columns, self._sum_bits, self._kind = kids, columns, sum_bits, kind
-        super().__init__({
+        members = {
             "kid": In(bits_for(kids)), "word": In(bits_for(kids // columns)), "half": In(1), "drain": In(1),
             "product": In(signed(product_bits)), "sums": Out(data.ArrayLayout(signed(sum_bits), columns)),
-        })
+        }
+        if carries:
+            members["carry"] = In(1)
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
@@ -92,7 +101,15 @@ class AccumulatorFile(wiring.Component):
             m.d.sync += write_now.eq(1 << self.kid[:column_bits] if self._columns > 1 else 1)
 
         old, total = Signal(signed(self._sum_bits)), Signal(signed(self._sum_bits))
-        m.d.comb += total.eq(old + self.product)
+        if "carry" in self.signature.members:
+            # A bit below the lowest one, set on both sides, is the adder's carry input.
+            added = Signal(self._sum_bits + 1)
+            m.d.comb += [
+                added.eq(Cat(self.carry, old).as_signed() + Cat(self.carry, self.product).as_signed()),
+                total.eq(added[1:].as_signed()),
+            ]
+        else:
+            m.d.comb += total.eq(old + self.product)
         for column in range(self._columns):
             memory = Memory(shape=signed(self._sum_bits), depth=2 << word_bits, init=[],
                             attrs={"ram_style": "block"} if block else {})

@@ -131,6 +131,10 @@ class EngineArch:
     own_addresses : bool
         Every lane has a local address of its own in a beat (windows of a convolution); otherwise one address serves
         all lanes.
+    soft : int
+        Multipliers that are made of look-up tables; what the others become is left to synthesis, which takes
+        multipliers of the device where it has any. The last banks' are soft, and of the bank where they begin the last
+        lanes', so that no lane has more than one more than another.
     """
 
     positions: int
@@ -151,6 +155,7 @@ class EngineArch:
     most_rows: int = 1
     accumulator: AccumulatorKind = AccumulatorKind.LUT_RAM
     own_addresses: bool = False
+    soft: int = 0
 
     def __post_init__(self) -> None:
         _check_positive(self, "positions", "lanes", "banks", "folds", "set_size", "columns", "drain_width",
@@ -163,10 +168,17 @@ class EngineArch:
             raise ValueError(f"lanes must be at most positions ({self.positions}), not {self.lanes!r}")
         if self.weight_bits < 2:
             raise ValueError(f"weight_bits must be at least 2, not {self.weight_bits!r}")
+        _check_whole(self, "soft")
+        if not 0 <= self.soft <= self.multipliers:
+            raise ValueError(f"soft must be 0 to {self.multipliers}, not {self.soft!r}")
 
     @property
     def multipliers(self) -> int:
         return self.lanes * self.banks
+
+    def is_soft(self, lane: int, bank: int) -> bool:
+        """Whether this pair's multiplier is made of look-up tables."""
+        return bank * self.lanes + lane >= self.multipliers - self.soft
 
     @property
     def lane_positions(self) -> int:

@@ -12,6 +12,7 @@ from .layouts import activation_shape, load_layout
 from .replay import ReplayBuffer
 from .rom import Rom
 from .sequencer import RowTable, Sequencer
+from .soft_product import soft_product
 
 __all__ = ["Lane", "Multiplier"]
 
@@ -21,6 +22,12 @@ class Multiplier(wiring.Component):
 
     ``slot`` is the bank's part of an AWT row; weight, KID and value are registered, the product once more. ``sums``
     shows a drain slot's accumulators ``latency`` cycles after the slot's row was at ``slot``.
+
+    Parameters
+    ----------
+    arch : EngineArch
+    soft : bool
+        The multiplier is made of look-up tables; otherwise it is what synthesis makes of a product.
 
     Members
     -------
@@ -40,8 +47,8 @@ class Multiplier(wiring.Component):
     value: Signal
     sums: data.View
 
-    def __init__(self, arch: EngineArch):
-        self._arch = arch
+    def __init__(self, arch: EngineArch, *, soft: bool = False):
+        self._arch, self._soft = arch, soft
         super().__init__({
             "slot": In(arch.slot_bits), "half": In(1), "drain": In(1), "word": In(bits_for(arch.drain_slots)),
             "value": In(activation_shape(arch)), "sums": Out(data.ArrayLayout(signed(arch.sum_bits), arch.columns)),
@@ -53,14 +60,20 @@ class Multiplier(wiring.Component):
         product_bits = arch.weight_bits + arch.activation_bits
         m.submodules.file = file = AccumulatorFile(
             kids=arch.kids, columns=arch.columns, sum_bits=arch.sum_bits, product_bits=product_bits,
-            kind=arch.accumulator)
+            kind=arch.accumulator, carries=self._soft)
         weight = Signal(signed(arch.weight_bits), reset_less=True)
         kid = Signal(arch.kid_bits, reset_less=True)
         product = Signal(signed(product_bits), reset_less=True)
         m.d.sync += [
             weight.eq(self.slot[:arch.weight_bits].as_signed()), kid.eq(self.slot[arch.weight_bits:]),
-            product.eq(weight * self.value),
         ]
+        if self._soft:
+            carry = Signal(reset_less=True)
+            soft, soft_carry = soft_product(m, weight, self.value, name="soft")
+            m.d.sync += [product.eq(soft), carry.eq(soft_carry)]
+            m.d.comb += file.carry.eq(carry)
+        else:
+            m.d.sync += product.eq(weight * self.value)
         m.d.comb += [
             file.kid.eq(kid), file.word.eq(self.word), file.half.eq(self.half), file.drain.eq(self.drain),
             file.product.eq(product), self.sums.eq(file.sums),
@@ -101,7 +114,7 @@ class Lane(wiring.Component):
     load: stream.Interface
 
     def __init__(self, arch: EngineArch, images: EngineImages, *, lane: int, load_ids: Mapping[str, int] | None = None):
-        self._arch = arch
+        self._arch, self._lane = arch, lane
         ids = {} if load_ids is None else load_ids
         self._buffer = ReplayBuffer(arch)
         self._table = RowTable(arch, None if images.rows is None else images.rows[lane], load_id=ids.get(f"rows{lane}"))
@@ -151,7 +164,7 @@ class Lane(wiring.Component):
         word = delayed(self.word, 3, "word")
         value = delayed(sequencer.value, 2, "value")
         for bank in range(arch.banks):
-            m.submodules[f"bank{bank}"] = multiplier = Multiplier(arch)
+            m.submodules[f"bank{bank}"] = multiplier = Multiplier(arch, soft=arch.is_soft(self._lane, bank))
             m.d.comb += [
                 multiplier.slot.eq(weights.data[bank * arch.slot_bits:(bank + 1) * arch.slot_bits]),
                 multiplier.drain.eq(drain), multiplier.word.eq(word), multiplier.value.eq(value),

@@ -67,24 +67,21 @@ class Candidate:
         Of an unrolled layer.
     cycles : float
         Per inference, estimated.
+    most_soft : int
+        Multipliers that can be made of look-up tables instead.
     """
 
     arch: LayerArch
     packing: Packing | None
     graph: AdderGraph | None
     cycles: float
-
-    @property
-    def most_soft(self) -> int:
-        """Multipliers that can be made of look-up tables."""
-        engine = self.arch.engine
-        return engine.multipliers if isinstance(engine, EngineArch) else 0
+    most_soft: int = 0
 
     def with_soft(self, soft: int) -> "Candidate":
         """The same with so many multipliers made of look-up tables."""
         if not soft or not isinstance(self.arch.engine, EngineArch):
             return self
-        return replace(self, arch=replace(self.arch, engine=replace(self.arch.engine, soft=soft)))
+        return replace(self, arch=replace(self.arch, engine=replace(self.arch.engine, soft=soft)), most_soft=0)
 
     def resources(self, device: Device) -> Resources:
         """What it is estimated to take of a device."""
@@ -180,7 +177,7 @@ class LayerTask:
             activation_signed=self.layer.input_signed, indexed=indexed)
 
     def _behind(self, cycles: float, period: float) -> float:
-        """Cycles per inference of an engine that takes ``cycles`` where what is behind it takes ``period`` for a vector.
+        """Cycles per inference of an engine that takes ``cycles`` where what is behind takes ``period`` for a vector.
 
         Pooled vectors come in bursts: all of them with the last one of the rows that a pooled row is made of.
         """
@@ -206,7 +203,9 @@ class LayerTask:
                 self.layer, mode=self.mode, window=self.window(engine.lanes), joined=self.joined, engine=engine,
                 kind=selection.kind, lanes=engine.drain_width, indexed=self.consumer is Mode.SPARSE_SPARSE,
                 bins=selection.bins, turns=selection.turns, buffers=selection.buffers)
-            yield Candidate(arch=arch, packing=packing, graph=graph, cycles=self._behind(cycles, selection.period))
+            soft = engine.multipliers if isinstance(engine, EngineArch) and not engine.soft else 0
+            yield Candidate(arch=arch, packing=packing, graph=graph, cycles=self._behind(cycles, selection.period),
+                            most_soft=soft if self.fixed.soft is None else 0)
 
     # Folded engines
 
@@ -275,6 +274,7 @@ class LayerTask:
         columns = fixed.columns or (2 if kind is AccumulatorKind.LUT_RAM and packing.set_size > 1 else 1)
         widths = [width for width in _POWERS[:5] if width <= max(columns, packing.set_size)]
         window, table = self.window(lanes), not packing.complementary
+        soft = 0 if device is None or device.has_multipliers else lanes * packing.banks
         pairs = self.selected * (self.joined if window is None else window.groups)
         rows = packing.folds * ceil_div(layer.positions, lanes)
         if table:
@@ -287,7 +287,7 @@ class LayerTask:
                 activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
                 indexed=self.mode is Mode.SPARSE_SPARSE, capacity=min(pairs, ceil_div(layer.positions, lanes)),
                 lane_rows=rows, row_table=table, most_rows=max(1, int(packing.rows.max())), accumulator=kind,
-                own_addresses=window is not None)
+                own_addresses=window is not None, soft=soft if fixed.soft is None else fixed.soft)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
         """Cycles per inference that the multipliers need, or the arrival of what they multiply: exact where every
@@ -321,7 +321,7 @@ class LayerTask:
             return "its mode is sparse-sparse, and it takes every input"
         if self.settings.loadable:
             return "its weights would be logic, and the plan is loadable"
-        for name in ("lanes", "banks", "set_size", "columns", "accumulator"):
+        for name in ("lanes", "banks", "set_size", "columns", "accumulator", "soft"):
             if getattr(self.fixed, name) is not None:
                 return f"it would have no {name}"
         return None

@@ -32,6 +32,10 @@ class Device(Enum):
         """Open tools place and route it, and its size is known; for others resources are counted only."""
         return self is not Device.XCUP
 
+    @property
+    def has_multipliers(self) -> bool:
+        return self is not Device.HX8K
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSettings:
@@ -53,6 +57,7 @@ class LayerSettings:
     turns: int | None = None
     buffers: int | None = None
     vectors: int | None = None
+    soft: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,10 @@ class Settings:
 
 #: Largest values that make sense on any device; what a layer's sizes allow may be less.
 MOST = {"lanes": 1024, "banks": 1024, "columns": 64, "drain_width": 64, "bins": 256, "turns": 16, "buffers": 64,
-        "vectors": 16}
+        "vectors": 16, "soft": 1024 * 1024}
+
+#: Smallest values; 1 where nothing is said.
+LEAST = {"soft": 0}
 
 #: Longest settings file.
 MAX_BYTES = 1 << 20
@@ -109,8 +117,9 @@ def _value(where: str, key: str, value: object) -> Any:
         if not isinstance(value, bool):
             raise DovetailError(f"{where}: {key} must be true or false, not {value!r}")
         return value
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise DovetailError(f"{where}: {key} must be a whole number of at least 1, not {value!r}")
+    least = LEAST.get(key, 1)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise DovetailError(f"{where}: {key} must be a whole number of at least {least}, not {value!r}")
     if key in MOST and value > MOST[key]:
         raise DovetailError(f"{where}: {key} must be at most {MOST[key]}, not {value!r}")
     return value

@@ -75,12 +75,24 @@ def test_engine_kind_wrong(name, value, shown):
         replace(ENGINE, **{name: value})
 
 
+@pytest.mark.parametrize("soft", range(7))
+def test_soft_pairs(soft):
+    """As many as are wanted, the last banks', and hardly more in one lane than in another."""
+    engine = replace(ENGINE, soft=soft)
+    pairs = [[engine.is_soft(lane, bank) for bank in range(3)] for lane in range(2)]
+    counts = [sum(lane) for lane in pairs]
+    assert sum(counts) == soft and max(counts) - min(counts) <= 1
+    assert all(lane == sorted(lane) for lane in pairs)
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"columns": 3}, r"^columns must be a power of two, not 3$"),
     ({"drain_width": 3}, r"^drain_width must divide columns or be a multiple of it, not 3$"),
     ({"columns": 8, "drain_width": 6}, r"^drain_width must divide columns or be a multiple of it, not 6$"),
     ({"lanes": 11}, r"^lanes must be at most positions \(10\), not 11$"),
     ({"weight_bits": 1}, r"^weight_bits must be at least 2, not 1$"),
+    ({"soft": -1}, r"^soft must be 0 to 6, not -1$"),
+    ({"soft": 7}, r"^soft must be 0 to 6, not 7$"),
 ])
 def test_engine_wrong(change, message):
     with pytest.raises(ValueError, match=message):
