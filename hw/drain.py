@@ -1,4 +1,4 @@
-"""From drained accumulators to finished sums: capture, one bank a beat, sum over the lanes, bias."""
+"""From drained accumulators to finished sums: sum over the lanes, capture, one bank a beat, bias."""
 
 from collections.abc import Mapping
 
@@ -15,16 +15,18 @@ __all__ = ["Drain", "drain_latency"]
 
 
 def drain_latency(arch: EngineArch) -> int:
-    """Cycles from the last capture of a group to its first beat at ``o``: capture, beat, tree, ROM, add, output."""
+    """Cycles from the last drain slot of a group to its first beat at ``o``: tree, capture, beat, ROM, add, output."""
     return 5 + sum_latency(arch.lanes)
 
 
 class Drain(wiring.Component):
-    """Captures a group in every lane and bank at once and sends it bank by bank, ``drain_width`` sums a beat.
+    """Adds up the lanes' sums as they come, captures a group of every bank and sends it bank by bank, ``drain_width``
+    sums a beat.
 
     Bank ``b`` of a group gives ``group // drain_width`` beats; port ``p`` of beat ``n`` of them is KID
-    ``group_start + n * drain_width + p``. The same bank of all lanes is added in a balanced tree, then the bias. ``o``
-    has no back-pressure: its receiver gave a token for the whole vector, and is always ready.
+    ``group_start + n * drain_width + p``. The lanes come first, in balanced trees, so that a group is kept, and a bank
+    of it chosen, once and not in every lane; then the bias is added. ``o`` has no back-pressure: its receiver gave a
+    token for the whole vector, and is always ready.
 
     Members
     -------
@@ -66,17 +68,24 @@ class Drain(wiring.Component):
         arch = self._arch
         width = arch.drain_width * arch.sum_bits
 
+        # The lanes' sums of every bank and column, and what is to be done with them.
+        totals = [Cat(pipelined_sum(m, [self.sums[lane][bank][column] for lane in range(arch.lanes)],
+                                    shape=signed(arch.sum_bits), name=f"tree{bank}_{column}")
+                      for column in range(arch.columns))
+                  for bank in range(arch.banks)]
+        capture, slot, vector_end = self.capture, self.slot, self.vector_end
+        for stage in range(sum_latency(arch.lanes)):
+            capture, slot, vector_end = (self._register(m, value, f"{name}{stage}") for name, value in (
+                ("capture", capture), ("slot", slot), ("vector_end", vector_end)))
+
         # Capture: all columns of all banks, slot after slot.
-        held = []
-        for lane in range(arch.lanes):
-            group = []
-            for bank in range(arch.banks):
-                for slot in range(arch.group_slots):
-                    register = Signal(arch.columns * arch.sum_bits, name=f"held{lane}_{bank}_{slot}", reset_less=True)
-                    with m.If(self.capture & (self.slot == slot)):
-                        m.d.sync += register.eq(self.sums[lane][bank])
-                    group.append(register)
-            held.append(Cat(*group))
+        group = []
+        for bank, total in enumerate(totals):
+            for number in range(arch.group_slots):
+                register = Signal(arch.columns * arch.sum_bits, name=f"held{bank}_{number}", reset_less=True)
+                with m.If(capture & (slot == number)):
+                    m.d.sync += register.eq(total)
+                group.append(register)
 
         # Emission: beat after beat out of the captured group, then down the pipeline.
         active, ends, beat = Signal(), Signal(), Signal(range(arch.group_beats))
@@ -86,17 +95,13 @@ class Drain(wiring.Component):
             m.d.sync += beat.eq(beat + 1)
             with m.If(last_beat):
                 m.d.sync += [beat.eq(0), active.eq(0)]
-        with m.If(self.capture & (self.slot == arch.group_slots - 1)):
-            m.d.sync += [active.eq(1), ends.eq(self.vector_end)]
+        with m.If(capture & (slot == arch.group_slots - 1)):
+            m.d.sync += [active.eq(1), ends.eq(vector_end)]
 
-        lanes = []
-        for lane in range(arch.lanes):
-            register = Signal(width, name=f"beat_of_lane{lane}", reset_less=True)
-            m.d.sync += register.eq(held[lane].word_select(beat, width))
-            lanes.append(register)
-        valid, last = active, active & ends & last_beat
-        for stage in range(1 + sum_latency(arch.lanes)):
-            valid, last = self._register(m, valid, f"valid{stage}"), self._register(m, last, f"last{stage}")
+        sent = Signal(width, reset_less=True)
+        m.d.sync += sent.eq(Cat(*group).word_select(beat, width))
+        valid = self._register(m, active, "valid")
+        last = self._register(m, active & ends & last_beat, "last")
 
         position = Signal(range(arch.beats))
         with m.If(valid):
@@ -107,8 +112,7 @@ class Drain(wiring.Component):
             valid, last = self._register(m, valid, f"valid_{place}"), self._register(m, last, f"last_{place}")
         m.d.sync += [self.o.valid.eq(valid), self.o.p.last.eq(last)]
         for port in range(arch.drain_width):
-            terms = [lane[port * arch.sum_bits:(port + 1) * arch.sum_bits].as_signed() for lane in lanes]
-            total = pipelined_sum(m, terms, shape=signed(arch.sum_bits), name=f"tree{port}")
+            total = sent.word_select(port, arch.sum_bits).as_signed()
             m.submodules[f"bias{port}"] = rom = self._biases[port]
             if "load" in self.signature.members:
                 m.d.comb += [rom.load.payload.eq(self.load.payload), rom.load.valid.eq(self.load.valid)]
@@ -124,6 +128,6 @@ class Drain(wiring.Component):
 
     @staticmethod
     def _register(m: Module, value, name: str) -> Signal:
-        register = Signal(name=name)
+        register = Signal.like(value, name=name)
         m.d.sync += register.eq(value)
         return register
