@@ -13,8 +13,9 @@ from typing import ClassVar
 from .adders import AdderGraph
 
 __all__ = [
-    "AccumulatorKind", "EngineArch", "EngineImages", "EngineKind", "LayerArch", "LayerImages", "Mode", "NetworkArch",
-    "STAGE_LATENCY", "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind", "StageImages", "ThresholdArch",
+    "STAGE_LATENCY", "AccumulatorKind", "EngineArch", "EngineImages", "EngineKind", "LayerArch", "LayerImages", "Mode",
+    "NetworkArch",
+    "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind", "StageImages", "ThresholdArch",
     "UnrolledArch", "UnrolledImages", "WindowArch", "bits_for", "ceil_div",
 ]
 

@@ -27,7 +27,7 @@ class Select(wiring.Component):
                |                                          ^
                +-> Histogram | RadixSelect -- threshold --+
 
-    Several of the last, ``arch.turns``, take turns.
+    Where ``arch.turns`` is more than one, so many finders of thresholds take turns.
 
     =======  =====================================================================================================
     ALL      every element
@@ -41,10 +41,11 @@ class Select(wiring.Component):
 
     One vector arrives while another is emitted, and as many more as there are ``arch.buffers`` wait in between. LOCAL
     also holds a token back until the threshold of the vector ``arch.turns`` before is found, or ``arch.early`` cycles
-    less; GLOBAL counts one vector while it scans another, and holds it back for the one twice as many before. A word of the store takes ``max(1, beats it is sent as)`` cycles on ``o``, without gaps inside a vector.
-    From a vector's last beat on ``i`` to its first possible beat on ``o`` are 5 (ALL), 6 (NONZERO), ``2 * value_bits
-    + 6`` (LOCAL) or ``2**value_bits / bins + 10`` (GLOBAL) cycles. `dovetail.sim.select_cycles` tells every cycle
-    exactly.
+    less; GLOBAL counts one vector while it scans another, and holds it back for the one twice as many before.
+
+    A word of the store takes ``max(1, beats it is sent as)`` cycles on ``o``, without gaps inside a vector. From a
+    vector's last beat on ``i`` to its first possible beat on ``o`` are 5 (ALL), 6 (NONZERO), ``2 * value_bits + 6``
+    (LOCAL) or ``2**value_bits / bins + 10`` (GLOBAL) cycles. `dovetail.sim.select_cycles` tells every cycle exactly.
 
     Parameters
     ----------

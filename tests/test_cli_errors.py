@@ -224,7 +224,7 @@ def test_settings_made_to_break_a_parser(capsys, tmp_path, model, calibration, t
     assert "not a TOML file" in refuse(capsys, tmp_path, *compiling(tmp_path, model, calibration, "--config", config))
 
 
-@pytest.mark.parametrize("key", ["lanes", "banks", "columns", "drain_width", "bins"])
+@pytest.mark.parametrize("key", ["lanes", "banks", "columns", "drain_width", "bins", "turns", "buffers", "vectors"])
 def test_settings_out_of_all_proportion(capsys, tmp_path, model, calibration, key):
     config = tmp_path / "plan.toml"
     config.write_text(f"[layers.fc0_node]\n{key} = 1073741824")

@@ -5,13 +5,15 @@ What is emitted is compared with the definition, written down as one formula: an
 fewer than K elements are larger, or equal with a lower index.
 """
 
+from dataclasses import replace
+
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Array, Assert, ClockDomain, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import connect, flipped
 
-from dovetail.hw import select
+from dovetail.hw import select, turns
 from dovetail.hw.arch import SelectArch, SelectImages, SelectKind, bits_for
 from dovetail.hw.errors import ToolFailed
 from dovetail.hw.winners import Winners
@@ -40,8 +42,13 @@ class KWTASpec(wiring.Component):
         # The sender keeps to the rules: a token before a vector, `last` on the last beat; and it stops in the end.
         tokens, beat, sent = Signal(range(vectors + 1)), Signal(range(arch.beats)), Signal(range(vectors + 1))
         ends, taken = Signal(), Signal()
+        usable = tokens
+        for stage in range(arch.early - 2):
+            older = Signal.like(tokens, name=f"usable{stage}")
+            m.d.sync += older.eq(usable)
+            usable = older
         m.d.comb += [
-            dut.i.valid.eq(self.send & (tokens > sent)), dut.i.p.last.eq(beat == arch.beats - 1),
+            dut.i.valid.eq(self.send & (usable > sent)), dut.i.p.last.eq(beat == arch.beats - 1),
             dut.i.p.values.as_value().eq(self.codes), ends.eq(dut.i.valid & dut.i.p.last),
             dut.credit.ready.eq(self.take), taken.eq(dut.credit.valid & dut.credit.ready), dut.o.ready.eq(self.ready),
         ]
@@ -143,15 +150,40 @@ def prove(arch, folder, *, vectors):
               folder=folder)
 
 
-def small(kind, *, kernels, winners, bins):
-    return SelectArch(kernels=kernels, width=2, beats=-(-kernels // 2), value_bits=2, kind=kind, winners=winners,
-                      lanes=1, bins=bins)
+def small(kind, *, kernels, winners, bins, **options):
+    return SelectArch(**{"kernels": kernels, "width": 2, "beats": -(-kernels // 2), "value_bits": 2, "kind": kind,
+                         "winners": winners, "lanes": 1, "bins": bins} | options)
 
 
 @pytest.mark.parametrize("kind", [SelectKind.GLOBAL, SelectKind.LOCAL])
 @pytest.mark.parametrize(("kernels", "winners", "bins", "vectors"), [(4, 2, 2, 1), (3, 2, 4, 1), (2, 1, 4, 2)])
 def test_exactly_the_k_largest(kind, kernels, winners, bins, vectors, tmp_path):
     prove(small(kind, kernels=kernels, winners=winners, bins=bins), tmp_path, vectors=vectors)
+
+
+# Codes of one bit, a beat a vector: what is proved is which vector meets which threshold, and that no search is
+# disturbed.
+TURNS = small(SelectKind.LOCAL, kernels=2, winners=1, bins=2, value_bits=1, turns=2, buffers=4)
+
+
+@pytest.mark.parametrize("early", [0, 2])
+def test_turns(early, tmp_path):
+    prove(replace(TURNS, early=early), tmp_path, vectors=3)
+
+
+class WrongTurn(turns.Turns):
+    """A planted bug: what decides is always the first one's threshold."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.o.payload.eq(self._finders[0].o.payload)
+        return m
+
+
+def test_wrong_turn_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(select, "Turns", WrongTurn)
+    with pytest.raises(ToolFailed, match="proof did fail"):
+        prove(TURNS, tmp_path, vectors=3)
 
 
 @pytest.mark.parametrize("kind", [SelectKind.GLOBAL, SelectKind.LOCAL])

@@ -154,16 +154,33 @@ def test_stage_formats():
     ({"value_signed": True}, r"^value_signed must be False for SelectKind\.GLOBAL, not True$"),
     ({"bins": 3}, r"^bins must be a power of two of at most 256, not 3$"),
     ({"bins": 512}, r"^bins must be a power of two of at most 256, not 512$"),
+    ({"turns": 0}, r"^turns must be at least 1, not 0$"),
+    ({"turns": 2, "kind": SelectKind.ALL}, r"^turns must be 1 for SelectKind\.ALL, not 2$"),
+    ({"early": 1}, r"^early must be 0 to 0 for SelectKind\.GLOBAL, not 1$"),
+    ({"early": 17, "kind": SelectKind.LOCAL}, r"^early must be 0 to 16 for SelectKind\.LOCAL, not 17$"),
+    ({"early": -1, "kind": SelectKind.LOCAL}, r"^early must be 0 to 16 for SelectKind\.LOCAL, not -1$"),
+    ({"buffers": 0}, r"^buffers must be at least 1, not 0$"),
+    ({"buffers": 6}, r"^buffers must be a power of two, not 6$"),
 ])
 def test_select_wrong(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SELECT, **change)
 
 
-@pytest.mark.parametrize("name", ["kernels", "width", "beats", "value_bits", "lanes", "bins"])
+@pytest.mark.parametrize(
+    "name", ["kernels", "width", "beats", "value_bits", "lanes", "bins", "turns", "early", "buffers"])
 def test_select_kind_wrong(name):
     with pytest.raises(TypeError, match=rf"^{name} must be an integer, not 4\.0$"):
         replace(SELECT, **{name: 4.0})
+
+
+def test_tokens_too_early():
+    """Nothing is known of an engine with folds."""
+    select = replace(SELECT, kind=SelectKind.LOCAL)
+    assert LAYER.way == 1
+    assert replace(LAYER, select=replace(select, early=2)).select.early == 2
+    with pytest.raises(ValueError, match=r"^early must be at most 2, not 3$"):
+        replace(LAYER, select=replace(select, early=3))
 
 
 def test_select_numbers():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dovetail.boards.cells import Family, count_cells
-from dovetail.hw.arch import ScaleArch, StageImages
+from dovetail.hw.arch import STAGE_LATENCY, ScaleArch, StageImages
 from dovetail.hw.requantise import Requantise
 from dovetail.sim import Engine, simulate
 from dovetail.sim.cycles import REQUANTISE_LATENCY
@@ -142,7 +142,7 @@ def test_cheap_form_has_no_wide_adder():
 
 
 def test_latency_is_the_cycle_models():
-    assert Requantise.latency == REQUANTISE_LATENCY
+    assert Requantise.latency == REQUANTISE_LATENCY == STAGE_LATENCY
 
 
 ARCH = {"shift": 0, "low": 0, "high": 15}

@@ -98,11 +98,12 @@ class Bench:
         self.simulator = Simulator(self.dut)
         self.simulator.add_clock(1e-6)
 
-    def run(self, vectors, rng, *, gap=0.0, wait=0, hold=0, stall=0.0):
+    def run(self, vectors, rng, *, gap=0.0, wait=0, hold=0, stall=0.0, ahead=1):
         """Send ``vectors``.
 
-        ``gap``: probability of a cycle without a beat. ``wait``: most cycles before a token is taken. ``hold``: most
-        cycles that the consumer waits before a vector's first beat. ``stall``: probability that it waits at any other.
+        ``ahead``: vectors whose token is taken and that are not sent, at most. ``gap``: probability of a cycle without
+        a beat. ``wait``: most cycles before a token is taken. ``hold``: most cycles that the consumer waits before a
+        vector's first beat. ``stall``: probability that it waits at any other.
         """
         arch, dut = self.arch, self.dut
         taken, last_beat, tokens, beats, holds = [], [], [], [], [rng.randint(0, hold) for _ in vectors]
@@ -112,11 +113,16 @@ class Bench:
                 *_, valid = await ctx.tick().sample(dut.credit.valid)
                 tokens.append(valid)
 
-        async def producer(ctx):
+        async def taker(ctx):
             cycle = 0
-            for values in vectors:
-                await ctx.tick().repeat(waits := rng.randint(1, 1 + wait))
-                cycle += waits
+            for vector, _ in enumerate(vectors):
+                while len(last_beat) <= vector - ahead:
+                    await ctx.tick()
+                    cycle += 1
+                waits = rng.randint(1, 1 + wait)
+                if ahead == 1 or waits > 1:         # otherwise tokens are taken in neighbouring cycles
+                    await ctx.tick().repeat(waits)
+                    cycle += waits
                 ctx.set(dut.credit.ready, 1)
                 while True:
                     *_, valid = await ctx.tick().sample(dut.credit.valid)
@@ -125,6 +131,13 @@ class Bench:
                         break
                 taken.append(cycle - 1)
                 ctx.set(dut.credit.ready, 0)
+
+        async def sender(ctx):
+            cycle = 0
+            for vector, values in enumerate(vectors):
+                while len(taken) <= vector or cycle < taken[vector] + max(1, arch.early - 1):
+                    await ctx.tick()
+                    cycle += 1
                 for payload in vector_payloads(arch, self.source, values, rng):
                     while rng.random() < gap:
                         await ctx.tick()
@@ -160,7 +173,8 @@ class Bench:
                 assert not valid, "nothing follows the last beat"
 
         self.simulator.add_testbench(monitor, background=True)
-        self.simulator.add_testbench(producer)
+        self.simulator.add_testbench(taker)
+        self.simulator.add_testbench(sender)
         self.simulator.add_testbench(consumer)
         self.simulator.run()
         self.taken, self.last_beat, self.tokens, self.beats, self.ready = taken, last_beat, tokens, beats, holds
@@ -177,6 +191,7 @@ class Bench:
         for index, values in enumerate(vectors):
             token = model.token()
             assert token > previous and self.tokens[token] and not any(self.tokens[previous + 1:token])
+            assert all(self.tokens[token:self.taken[index]])
             emission = model.frame(values, taken=self.taken[index], last_beat=self.last_beat[index],
                                    ready=self.ready[index])
             cycles = [cycle for vector, cycle, _ in self.beats if vector == index]
@@ -256,6 +271,41 @@ def test_losers(kind, lanes):
     check(make_arch(kind, 18, 4, lanes, k=3, bits=3, losers=True), lanes, count=10, gap=0.2, hold=20)
 
 
+# Kind, turns, buffers and how early tokens are. Histograms are large: few of them.
+SHARES = [
+    (SelectKind.ALL, 1, 1, 0), (SelectKind.ALL, 1, 4, 0), (SelectKind.NONZERO, 1, 8, 0), (SelectKind.GLOBAL, 1, 4, 0),
+    (SelectKind.GLOBAL, 2, 2, 0), (SelectKind.GLOBAL, 3, 8, 0), (SelectKind.LOCAL, 1, 1, 1),
+    (SelectKind.LOCAL, 1, 4, 2), (SelectKind.LOCAL, 2, 2, 0), (SelectKind.LOCAL, 2, 4, 4), (SelectKind.LOCAL, 3, 4, 3),
+    (SelectKind.LOCAL, 3, 8, 0), (SelectKind.LOCAL, 4, 8, 1), (SelectKind.LOCAL, 4, 2, 4), (SelectKind.LOCAL, 5, 8, 3),
+]
+
+
+@pytest.mark.parametrize(("kind", "turns", "buffers", "early"), SHARES)
+def test_turns_and_buffers(kind, turns, buffers, early):
+    """As many vectors on their way as fit, of one beat or of several; then with gaps and stalls everywhere."""
+    options = {"turns": turns, "buffers": buffers, "early": early}
+    arch = make_arch(kind, 3, 1, 1, k=2, bits=2, **options)
+    check(arch, turns, count=16, ahead=buffers)
+    arch = make_arch(kind, 4, 4, 2, k=3, bits=2, **options)
+    check(arch, buffers, count=12, ahead=buffers)
+    check(arch, early, count=10, ahead=buffers, gap=0.2, wait=4, hold=25)
+    arch = make_arch(kind, 5, 2, 1, k=2, bits=2, **options)
+    check(arch, early, count=8, ahead=buffers, gap=0.3, wait=9, hold=9, stall=0.4)
+
+
+@pytest.mark.parametrize(("turns", "early", "rate"), [
+    (1, 0, 24), (2, 0, 12), (4, 0, 6), (1, 8, 16), (2, 8, 8), (4, 8, 4)])
+def test_rate(turns, early, rate):
+    """Cycles a vector of four beats, each of which comes seven cycles after its token."""
+    arch = make_arch(SelectKind.LOCAL, 16, 4, 4, k=3, bits=6, turns=turns, early=early, buffers=16)
+    model, taken, last = SelectCycles(arch), [], []
+    for _ in range(40):
+        taken.append(model.token())
+        last.append(max(taken[-1] + 10, last[-1] + 4 if last else 0))
+        model.frame([0] * 16, taken=taken[-1], last_beat=last[-1], ready=0)
+    assert taken[-1] - taken[-1 - turns] == rate * turns
+
+
 @pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("kind", KWTA)
 def test_code_widths(kind, bits):
@@ -296,9 +346,10 @@ def test_any(data):
 
 @pytest.mark.parametrize("kind", list(SelectKind))
 @pytest.mark.parametrize("cut", [3, 9, 14, 22, 31])
-def test_reset_in_mid_vector(kind, cut):
+@pytest.mark.parametrize("turns", [1, 3])
+def test_reset_in_mid_vector(kind, cut, turns):
     """A reset in any phase leaves nothing behind: tokens and vectors after it are as after power-up."""
-    arch = make_arch(kind, 9, 2, 2, k=4, bits=3)
+    arch = make_arch(kind, 9, 2, 2, k=4, bits=3, turns=turns if kind in KWTA else 1, buffers=turns + 1)
     rng = random.Random(cut)
     images, source = random_images(arch, rng)
     dut = Select(arch, images)

@@ -47,6 +47,18 @@ NETWORKS = {
     "global k-WTA": (
         (7, 6), {"kernels": 6, "kernel": (2, 2), "pool": {"kernel": (2, 1), "strides": (2, 1)}, "winners": 2}, [TAIL],
         {}, 4, {"kwta": SelectKind.GLOBAL, "bins": 4}),
+    "turns, global": (
+        (7, 6), {"kernels": 6, "kernel": (2, 2), "pool": {"kernel": (2, 1), "strides": (2, 1)}, "winners": 2}, [TAIL],
+        {}, 2, {"kwta": SelectKind.GLOBAL, "bins": 4, "turns": 2, "buffers": 4, "vectors": 3}),
+    "turns, local": (
+        (9, 8), {"kernels": 6, "kernel": (2, 2), "pool": HALVES, "winners": 2},
+        [{"kernels": 4, "kernel": (2, 2), "winners": 2}, TAIL], {}, 2, {"turns": 3, "buffers": 8, "vectors": 4}),
+    "turns and stages that fall": (
+        (6, 6), {"kernels": 5, "kernel": (3, 3), "pool": HALVES, "winners": 2}, [TAIL], {"stage": "falling"}, 2,
+        {"kwta": SelectKind.LOCAL, "turns": 2, "buffers": 2, "vectors": 1}),
+    "turns without pool": (
+        (6, 5), {"kernels": 4, "kernel": (3, 3), "winners": 2}, [], {"codes_out": True}, 4,
+        {"kwta": SelectKind.LOCAL, "turns": 4, "buffers": 4, "vectors": 3}),
     "a beat a vector": (
         (6, 6), {"kernels": 4, "kernel": (3, 3), "pool": HALVES}, [TAIL], {}, 4, {}),
     "its sums are the result": ((5, 4), {"kernels": 5, "kernel": (3, 2)}, [], {}, 2, {}),
@@ -58,11 +70,11 @@ NETWORKS = {
 }
 
 
-def build(name):
+def build(name, **changes):
     size, first, behind, options, width, fixed = NETWORKS[name]
     network = make_cnn(np.random.default_rng(list(NETWORKS).index(name)), image=(1, *size), layers=[first, *behind],
                        **options)
-    unrolled = LayerSettings(engine=EngineKind.UNROLLED, drain_width=width, **fixed)
+    unrolled = LayerSettings(engine=EngineKind.UNROLLED, drain_width=width, **fixed | changes)
     return plan(network, Settings(layers={"layer0": unrolled}, target_cycles=100_000))
 
 
@@ -87,7 +99,7 @@ def test_outputs_and_cycles(name):
     assert stalled.passed and stalled.first_mismatch is None
     engine = built.arch.layers[0].engine
     assert isinstance(engine, UnrolledArch)
-    assert engine.pooled == ("pool" in NETWORKS[name][1] and name != "stages that fall")
+    assert engine.pooled == ("pool" in NETWORKS[name][1] and NETWORKS[name][3].get("stage") != "falling")
 
 
 @pytest.mark.parametrize("name", ["halves", "no pool", "stages that fall"])
@@ -111,6 +123,21 @@ def test_wrong_bias_is_named(name):
         sums = [sums.reshape(-1, columns)[:2, :2].max()]
     assert (found.layer, found.frame, found.element) == ("layer0 (sums)", 0, (first.layer.kernels - 1) * pixels)
     assert (found.expected, found.got) == (sums[0], sums[0] + 400)
+
+
+def test_tokens_are_early():
+    """A vector comes three cycles after its token, and four for every stage; not so where it is pooled on the way."""
+    for name, way in (("turns, local", 7), ("turns and stages that fall", 1), ("turns without pool", 7)):
+        arch = build(name).layers[0].arch
+        assert (arch.way, arch.select.early) == (way, min(way + 1, 2 * arch.select.value_bits))
+        assert arch.select.kind is SelectKind.LOCAL
+
+
+def test_turns_are_faster():
+    """Where the search is what binds, two at once take half of the time."""
+    one, two = (layer_cycles(built.layers[0], golden.run(built.network, some_codes(built))[0]).cycles_per_inference
+                for built in (build("turns, local", turns=turns) for turns in (1, 2)))
+    assert one > 1.8 * two
 
 
 def test_watched_layers():
@@ -166,9 +193,10 @@ def test_refusals(layer, fixed, general, reason):
         plan(network, settings)
 
 
-def test_build_folder(tmp_path):
+@pytest.mark.parametrize("name", ["its codes are the result", "turns without pool"])
+def test_build_folder(name, tmp_path):
     """What is written comes back, and its plan gives the same plan."""
-    built = build("its codes are the result")
+    built = build(name)
     layer = built.network.layers[0]
     model = FloatModel(name="cnn", input_shape=built.network.input_shape, sha256="0" * 64, layers=(
         FloatLayer(name="layer0", op="Conv", weights=layer.weights.astype(float), bias=np.zeros(layer.kernels),

@@ -242,6 +242,10 @@ def test_plan_is_the_same_every_time(network):
      "settings: selection behind layer 'fc0': lanes must divide width (4) or be a multiple of it, not 3"),
     ({"layers": {"fc0": LayerSettings(bins=3)}},
      "settings: selection behind layer 'fc0': bins must be a power of two of at most 256, not 3"),
+    ({"layers": {"fc0": LayerSettings(buffers=3)}},
+     "settings: selection behind layer 'fc0': buffers must be a power of two, not 3"),
+    ({"layers": {"fc2": LayerSettings(turns=2)}},
+     "settings: selection behind layer 'fc2': turns must be 1 for SelectKind.ALL, not 2"),
 ])
 def test_settings_wrong(network, settings, message):
     with pytest.raises(DovetailError, match=f"^{re.escape(message)}$") as caught:
