@@ -66,6 +66,9 @@ class UnrolledCycles:
         moved = max(came + 1, self._ends[-1])
         start = max(moved + 1, token)
         end = start + self._arch.beats - 1
+        busy = (max(taken, self._ends[-1]) + 1, moved), (start, end)
         self._ends.popleft()
         self._ends.append(end)
-        return VectorTimes(token=start, first_beat=start + SERIALISE_LATENCY, last_beat=end + SERIALISE_LATENCY)
+        first, last = start + SERIALISE_LATENCY, end + SERIALISE_LATENCY
+        return VectorTimes(
+            asked=moved + 1, token=start, first_beat=first, last_beat=last, beats=((first, last),), busy=busy)
