@@ -12,6 +12,7 @@ from .engine_cycles import EngineCycles, VectorTimes, lane_slots
 from .golden import LayerResult, run
 from .pool_cycles import PoolCycles
 from .select_cycles import SelectCycles, SentWords, sent_words
+from .unit_times import States, UnitWork, states
 from .unrolled_cycles import UnrolledCycles
 from .window_cycles import WindowCycles
 
@@ -31,11 +32,14 @@ class NetworkCycles:
         From the first input beat to the last output beat, both included.
     first_input, last_output : int64 (n,)
         Per frame: cycle of its first beat in, and of its last beat out.
+    works : tuple of UnitWork
+        What every unit did, in the order of the pipeline; empty where nobody asked.
     """
 
     total: int
     first_input: np.ndarray
     last_output: np.ndarray
+    works: tuple[UnitWork, ...] = ()
 
     @property
     def per_inference(self) -> float:
@@ -45,6 +49,27 @@ class NetworkCycles:
             return float(self.total)
         start = (len(ends) - 1) // 2
         return float(ends[-1] - ends[start]) / (len(ends) - 1 - start)
+
+    @property
+    def run(self) -> tuple[States, ...]:
+        """Cycles of every unit in each state, from the first input beat to the last output beat."""
+        return states(self.works, int(self.first_input[0]), int(self.last_output[-1]))
+
+    @property
+    def steady_frames(self) -> range:
+        """Frames whose results come while the pipeline is full from end to end: after the first result, and before the
+        last frame begins to enter; the second half of these. Empty where there are too few frames."""
+        last = int(np.searchsorted(self.last_output, self.first_input[-1])) - 1
+        return range(max(last, 0) // 2 + 1, last + 1)
+
+    @property
+    def steady(self) -> tuple[States, ...]:
+        """The same from the result in front of the ``steady_frames`` to the last one of these; over the whole run where
+        there are none."""
+        frames = self.steady_frames
+        if not frames:
+            return self.run
+        return states(self.works, int(self.last_output[frames.start - 1]) + 1, int(self.last_output[frames.stop - 1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +124,13 @@ class _LayerModel:
     for is always something earlier in the order of vectors, so that it is known by then.
     """
 
-    def __init__(self, planned: PlannedLayer, following: "_LayerModel | None" = None):
+    def __init__(self, planned: PlannedLayer, following: "_LayerModel | None" = None, *, watch: bool = False):
         arch = planned.arch
-        self._arch, self._following = arch, following
+        self._arch, self._following, self._watch = arch, following, watch
+        self._join_work, self._window_work, self._engine_work, self._pool_work, self._select_work = (
+            UnitWork(layer=planned.layer.name, unit=unit) for unit in ("join", "window", "engine", "pool", "select"))
+        #: What stores nothing and lets the selected vectors pass: the join behind, or the network's output.
+        self.passing = UnitWork(layer=None, unit="output") if following is None else following._join_work
         self._latency = REQUANTISE_LATENCY * len(arch.stages)
         self._windows = None if arch.window is None else WindowCycles(arch.window)
         pool, self._select = arch.pool, SelectCycles(arch.select)
@@ -114,7 +143,15 @@ class _LayerModel:
         self._arrived = 0       # vectors of those that are joined
         self._slots: Iterator[list[list[int]]] = iter(())
         self._words: Iterator[SentWords] = iter(())
+        self._window_end = -1   # cycle in which the last beat so far left the windows
         self.last_beat = -1     # cycle in which the last beat so far left the layer
+
+    @property
+    def works(self) -> list[UnitWork]:
+        """What its units do, where it is watched."""
+        there = (self._arch.joined > 1, self._windows is not None, True, self._pool is not None, True)
+        works = self._join_work, self._window_work, self._engine_work, self._pool_work, self._select_work
+        return [work for work, is_there in zip(works, there, strict=True) if is_there]
 
     def frame(self, frame: _Frame) -> None:
         """Announce the next frame."""
@@ -134,7 +171,13 @@ class _LayerModel:
         """Account for the next vector, or pixel, whose first and last beats transferred in these cycles."""
         if self._windows is not None:
             for _ in self._windows.pixel(first=first, last=last):
-                self._vector(self._windows.window(self._engine.ready()).last)       # a beat, if unrolled
+                window = self._windows.window(self._engine.ready())
+                if self._watch:
+                    self._window_work.work(max(window.come, self._window_end) + 1, window.valid - 1)
+                    self._window_work.wait(window.valid, window.first - 1)
+                    self._window_work.work(window.first, window.last)
+                    self._window_end = window.last
+                self._vector(window.last)       # a beat, if unrolled
             return
         self._arrived = (self._arrived + 1) % self._arch.joined
         if not self._arrived:
@@ -143,6 +186,8 @@ class _LayerModel:
     def _vector(self, last: int) -> None:
         """The engine has the next vector whole."""
         if isinstance(self._engine, UnrolledCycles):
+            if self._watch:
+                self._engine_work.work(last, last)
             for times in self._engine.vector(last, token=self._token):
                 self._drained(times)
         else:
@@ -157,14 +202,25 @@ class _LayerModel:
         """The next vector leaves the engine."""
         pool = self._pool
         last_beat = times.last_beat + self._latency
+        if self._watch:
+            self._engine_work.wait(times.asked, times.token - 1)
+            for first, last in times.busy:
+                self._engine_work.work(first, last)
         if pool is None:
             self._emit(times.token, last_beat)
             return
+        if self._watch:
+            for first, last in times.beats:
+                self._pool_work.work(first + self._latency, last + self._latency)
         pooled = pool.vector(taken=times.token, first_beat=times.first_beat + self._latency, last_beat=last_beat)
         if pooled is not None:
             self._emit(pooled.taken, pooled.last_beat)
         while pool.is_padding:
             pooled = pool.pad(self._select.token())
+            if self._watch:
+                asked, taken, last = pool.padded
+                self._pool_work.wait(asked, taken - 1)
+                self._pool_work.work(taken, last)
             if pooled is not None:
                 self._emit(pooled.taken, pooled.last_beat)
 
@@ -173,16 +229,22 @@ class _LayerModel:
         behind = self._following
         sent = self._select.emit(next(self._words), taken=taken, last_beat=last_beat,
                                  ready=0 if behind is None else behind.ready())
+        if self._watch:
+            self._select_work.work(max(last_beat, self.last_beat) + 1, sent.valid - 1)
+            self._select_work.wait(sent.valid, sent.first - 1)
+            self._select_work.work(sent.first, sent.last)
+            self.passing.wait(sent.valid, sent.first - 1)
+            self.passing.work(sent.first, sent.last)
         self.last_beat = sent.last
         if behind is not None:
             behind.push(sent.first, sent.last)
 
 
-def _chain(layers: Sequence[PlannedLayer]) -> list[_LayerModel]:
+def _chain(layers: Sequence[PlannedLayer], *, watch: bool) -> list[_LayerModel]:
     """The models of layers one behind the other."""
     models: list[_LayerModel] = []
     for planned in reversed(layers):
-        models.insert(0, _LayerModel(planned, models[0] if models else None))
+        models.insert(0, _LayerModel(planned, models[0] if models else None, watch=watch))
     return models
 
 
@@ -217,7 +279,7 @@ class _Frames:
         return _Frame(pairs=pairs, slots=slots or [], words=sent_words(select, sent.reshape(arch.pixels, -1)))
 
 
-def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:
+def network_cycles(plan: Plan, results: Sequence[LayerResult], *, watch: bool = False) -> NetworkCycles:
     """Predict every frame's times, for a source that is always valid and a sink that is always ready.
 
     Parameters
@@ -225,27 +287,38 @@ def network_cycles(plan: Plan, results: Sequence[LayerResult]) -> NetworkCycles:
     plan : Plan
     results : sequence of LayerResult
         The golden model's, one a layer, n inputs each.
+    watch : bool
+        Note what every unit does, too.
 
     Returns
     -------
     NetworkCycles
     """
-    models = _chain(plan.layers)
+    models = _chain(plan.layers, watch=watch)
+    source = UnitWork(layer=None, unit="input")
+    works = source, *(work for model in models for work in model.works), models[-1].passing
     frames = [_Frames(planned, result) for planned, result in zip(plan.layers, results, strict=True)]
     count, arrivals = len(results[0].inputs), plan.arch.input_pixels
     beats = plan.arch.input_beats // arrivals
     first_input, last_output = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    sent = -1       # cycle of the last beat of input
     for number in range(count):
+        for work in works:
+            work.frame = number
         for model, of_layer in zip(models, frames, strict=True):
             model.frame(of_layer[number])
         for arrival in range(arrivals):
             first = models[0].ready()
             if not arrival:
                 first_input[number] = first
-            models[0].push(first, first + beats - 1)
+            if watch:
+                source.wait(sent + 1, first - 1)
+                source.work(first, first + beats - 1)
+            sent = first + beats - 1
+            models[0].push(first, sent)
         last_output[number] = models[-1].last_beat
     total = int(last_output[-1] - first_input[0]) + 1
-    return NetworkCycles(total=total, first_input=first_input, last_output=last_output)
+    return NetworkCycles(total=total, first_input=first_input, last_output=last_output, works=works if watch else ())
 
 
 def cycles_per_inference(plan: Plan, codes: np.ndarray) -> float:

@@ -49,11 +49,26 @@ def lane_slots(arch: EngineArch, selected: np.ndarray, rows: np.ndarray | None =
 
 @dataclass(frozen=True, kw_only=True)
 class VectorTimes:
-    """When one vector passed: ``token`` taken, ``first_beat`` and ``last_beat`` of sums at the engine's output."""
+    """When one vector passed.
 
+    Members
+    -------
+    asked, token : int
+        Cycles from which on, and in which, the engine took the token for its sums.
+    first_beat, last_beat : int
+        Of sums at the engine's output.
+    beats : sequence of (first, last)
+        Cycles of all of them.
+    busy : sequence of (first, last)
+        Cycles in which the engine worked on it; may overlap. See `dovetail.sim.unit_times`.
+    """
+
+    asked: int
     token: int
     first_beat: int
     last_beat: int
+    beats: Sequence[tuple[int, int]]
+    busy: Sequence[tuple[int, int]]
 
 
 class EngineCycles:
@@ -70,6 +85,7 @@ class EngineCycles:
         self._offsets = [1 + group * arch.group_period + slot for group in range(arch.groups)
                          for slot in range(arch.group_slots)]     # of drain slots, from the decision on
         self._period = arch.groups * arch.group_period + 1
+        self._groups = range(0, arch.groups * arch.group_period, arch.group_period)
         self._waiting_from = 2 * arch.drain_slots           # the control clears both halves first
         self._drains = list(range(2 * arch.drain_slots))    # drain slots of the last two folds
         self._retired = [-1, -1]                            # cycle of the last drain slot of the last two folds
@@ -97,17 +113,22 @@ class EngineCycles:
             self._lane_free = [max(self._lane_free)] * len(slots[0])
         filled = last_input + self._filled
         start = [max(free, filled) for free in self._lane_free]
-        taken = first = ends = -1
+        asked = taken = first = ends = -1
+        busy, beats = [], []
         for fold, mine in enumerate(slots):
             earliest = self._retired[0] + 1                 # at most one complete fold may wait for its drain
             if len(start) == 1:
                 finished = [self._finish(max(start[0], earliest), mine[0])]
+                busy.append((max(start[0], earliest), finished[0]))
             else:
                 known = {lane: self._finish(max(lane[0], earliest), lane[1])
                          for lane in set(zip(start, mine, strict=True))}
                 finished = [known[lane] for lane in zip(start, mine, strict=True)]
+                # The drain slots that a lane leaves out are work, too.
+                busy += [(max(begin, earliest), end) for (begin, _), end in known.items()]
             decision = max(self._waiting_from, max(finished) + 1)
             if fold == 0:
+                asked = decision
                 decision = taken = max(decision, token)
                 first = decision + self._group_slots
             drains = [decision + offset for offset in self._offsets]
@@ -115,12 +136,15 @@ class EngineCycles:
             ends = drains[-1]
             self._retired = [self._retired[1], ends]
             self._waiting_from = decision + self._period
+            busy.append((decision, self._waiting_from - 1))
+            beat = decision + self._group_slots + self._behind + 1
+            beats += [(beat + wait, beat + wait + self._group_beats - 1) for wait in self._groups]
             start = [cycle + 1 for cycle in finished]
         self._lane_free = start
         self._freed = [self._freed[1], max(start) + 1]
         self._last_input = last_input
-        return VectorTimes(token=taken, first_beat=first + self._behind + 1,
-                           last_beat=ends + self._behind + self._group_beats)
+        return VectorTimes(asked=asked, token=taken, first_beat=first + self._behind + 1,
+                           last_beat=ends + self._behind + self._group_beats, beats=beats, busy=busy)
 
     def _finish(self, start: int, slots: int) -> int:
         """Cycle of a lane's last slot: ``slots`` of them from ``start`` on, drain slots left out."""

@@ -39,6 +39,9 @@ class PoolCycles:
         self._row = self._column = 0
         self._current = 0           # first cycle in which the position's token can be valid
         self._all_here = 0          # first cycle in which all vectors before it are known to be here
+        #: Of the last position that was padding: cycles from which on it waited for a token, in which it went ahead,
+        #: and of its last beat.
+        self.padded = (-1, -1, -1)
 
     @property
     def is_padding(self) -> bool:
@@ -110,8 +113,10 @@ class PoolCycles:
         """
         if not self.is_padding:
             raise ValueError("vector must be called before pad: the next position is a vector's")
-        taken = max(self._current, self._all_here, consumer if self.leaves else 0)
+        asked = max(self._current, self._all_here)
+        taken = max(asked, consumer if self.leaves else 0)
         last_beat = taken + self._arch.beats
+        self.padded = asked, taken, last_beat
         return self._leave(taken, taken + 1, last_beat, current=last_beat + 1)
 
     def _leave(self, taken: int, first_beat: int, last_beat: int, *, current: int) -> Pooled | None:

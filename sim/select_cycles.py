@@ -20,8 +20,10 @@ _NEVER = -1 << 40
 
 @dataclass(frozen=True, kw_only=True)
 class Emission:
-    """Cycles in which a vector's first and last beats transfer, and how many beats there are."""
+    """Cycles from which on a vector's first beat is valid, in which it and the last one transfer, and how many beats
+    there are."""
 
+    valid: int
     first: int
     last: int
     beats: int
@@ -155,7 +157,7 @@ class SelectCycles:
         self._reads.append(max(issue + final, history[final - skipped], compares[-1 - _COMPARE]))
         self._compares.extend(compares)
         self._exits = history[-stages:]
-        return Emission(first=first, last=exits[-1], beats=words.beats)
+        return Emission(valid=valid, first=first, last=exits[-1], beats=words.beats)
 
     def _selected(self, values: np.ndarray) -> np.ndarray:
         """Which elements are handed on."""

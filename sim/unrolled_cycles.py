@@ -60,9 +60,12 @@ class UnrolledCycles:
     def _send(self, taken: int, came: int, token: int) -> VectorTimes:
         """A vector whose token was taken in one cycle comes to the serialiser in another."""
         self._taken = taken
-        start = max(came + self._arch.vectors, self._ends[-1] + 1, token)
+        asked = max(came + self._arch.vectors, self._ends[-1] + 1)
+        start = max(asked, token)
         end = start + self._arch.beats - 1
+        busy = (max(taken, self._ends[-1]) + 1, asked - 1), (start, end)
         self._ends.popleft()
         self._ends.append(end)
-        return VectorTimes(token=start, first_beat=start + self._arch.token_latency,
-                           last_beat=end + self._arch.token_latency)
+        latency = self._arch.token_latency
+        return VectorTimes(asked=asked, token=start, first_beat=start + latency, last_beat=end + latency,
+                           beats=((start + latency, end + latency),), busy=busy)

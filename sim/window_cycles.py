@@ -30,8 +30,10 @@ def window_beats(arch: WindowArch, counts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowTimes:
-    """Cycles of one window: its first beat is ``valid``, and its ``first`` and ``last`` beats transfer."""
+    """Cycles of one window: its last pixel has ``come``, its first beat is ``valid``, and its ``first`` and ``last``
+    beats transfer."""
 
+    come: int
     valid: int
     first: int
     last: int
@@ -139,7 +141,8 @@ class WindowCycles:
             self._pixel_ends.popleft()
             self._forgotten += 1
         beats, stages = self._beats.popleft(), self._stages
-        start = max(self._pixel_ends[needed - self._forgotten] + PIXEL_TO_READ, self._read + 1, self._exits[0])
+        come = self._pixel_ends[needed - self._forgotten]
+        start = max(come + PIXEL_TO_READ, self._read + 1, self._exits[0])
         valid = max(start + stages, self._exits[-1] + 1)
         first = max(valid, ready(valid) if callable(ready) else ready)
         last = first + beats - 1
@@ -150,4 +153,4 @@ class WindowCycles:
         row, column = divmod(place, self._columns)
         if column == self._columns - 1:
             self._free.extend([self._read + 1] * self._released[row])
-        return WindowTimes(valid=valid, first=first, last=last)
+        return WindowTimes(come=come, valid=valid, first=first, last=last)

@@ -17,7 +17,7 @@ from .packer import Packing
 from .positions import engine_order
 from .settings import Device, LayerSettings, Settings
 
-__all__ = ["Plan", "PlanError", "PlannedLayer", "plan"]
+__all__ = ["DEFAULT_TARGET", "Plan", "PlanError", "PlannedLayer", "plan"]
 
 #: Wanted cycles per inference when nobody says, and no device either.
 DEFAULT_TARGET = 1024
