@@ -210,14 +210,15 @@ class LayerTask:
     # Folded engines
 
     def _folded(self, packing: Packing, lanes: int) -> Iterator[Candidate]:
-        """Engines of so many lanes, from the narrowest drain to the first that keeps up."""
-        for engine in self._engines(packing, lanes):
-            busy = self._busy(engine, packing)
-            drain = self.layer.vectors * engine.folds * (1 + engine.groups * engine.group_period)
-            yield from self._candidates(engine, packing, None, max(busy, drain))
-            enough = max(busy, self.settings.target_cycles or 0)
-            if drain <= enough and self._stored(engine, 0) <= self._period(enough):
-                return
+        """Engines of so many lanes: of each kind of file from the narrowest drain to the first that keeps up."""
+        for kind, columns in self._files(packing):
+            for engine in self._engines(packing, lanes, kind, columns):
+                busy = self._busy(engine, packing)
+                drain = self.layer.vectors * engine.folds * (1 + engine.groups * engine.group_period)
+                yield from self._candidates(engine, packing, None, max(busy, drain))
+                enough = max(busy, self.settings.target_cycles or 0)
+                if drain <= enough and self._stored(engine, 0) <= self._period(enough):
+                    break
 
     def _lanes(self) -> list[int]:
         """Numbers of lanes to try."""
@@ -266,13 +267,28 @@ class LayerTask:
     def _packed(self, banks: int | None, set_size: int | None) -> Packing:
         return _pack(self.mask.tobytes(), self.mask.shape, self.active.tobytes(), banks, set_size)
 
-    def _engines(self, packing: Packing, lanes: int) -> Iterator[EngineArch]:
-        layer, fixed, device = self.layer, self.fixed, self.settings.device
+    def _files(self, packing: Packing) -> Iterator[tuple[AccumulatorKind, int]]:
+        """Kinds of accumulator files, and their columns."""
+        fixed, device = self.fixed, self.settings.device
         lut_ram = packing.set_size <= LUT_RAM_KIDS and (device is None or device.has_lut_ram)
         kind = fixed.accumulator or (AccumulatorKind.LUT_RAM if lut_ram else AccumulatorKind.BLOCK_RAM)
-        # A second column of block RAM costs memories and forwarding; one of LUT RAM costs nothing.
-        columns = fixed.columns or (2 if kind is AccumulatorKind.LUT_RAM and packing.set_size > 1 else 1)
-        widths = [width for width in _POWERS[:5] if width <= max(columns, packing.set_size)]
+        choices = [1]
+        if fixed.columns is not None:
+            choices = [fixed.columns]
+        elif kind is AccumulatorKind.LUT_RAM and packing.set_size > 1:
+            # Two columns cost nothing where each fills its words. Where one would hold all sums, it drains half as fast
+            # and takes half as much.
+            choices = [1, 2] if 2 * packing.set_size <= LUT_RAM_KIDS else [2]
+        # A second column of block RAM costs memories and forwarding.
+        yield from ((kind, columns) for columns in choices)
+
+    def _engines(
+        self, packing: Packing, lanes: int, kind: AccumulatorKind, columns: int,
+    ) -> Iterator[EngineArch]:
+        """Engines from the narrowest drain to the widest."""
+        layer, fixed, device = self.layer, self.fixed, self.settings.device
+        widths = [fixed.drain_width] if fixed.drain_width else [
+            width for width in _POWERS[:5] if width <= max(columns, packing.set_size)]
         window, table = self.window(lanes), not packing.complementary
         soft = 0 if device is None or device.has_multipliers else lanes * packing.banks
         pairs = self.selected * (self.joined if window is None else window.groups)
@@ -280,7 +296,7 @@ class LayerTask:
         if table:
             rows = lane_rows(packing.rows[:, engine_order(layer.positions, elements=self.elements, window=window)],
                              lanes)
-        for width in [fixed.drain_width] if fixed.drain_width else widths:
+        for width in widths:
             yield EngineArch(
                 positions=layer.positions, lanes=lanes, banks=packing.banks, folds=packing.folds,
                 set_size=packing.set_size, columns=columns, drain_width=width, weight_bits=layer.weight_bits,
@@ -359,7 +375,8 @@ class LayerTask:
         depths = [fixed.buffers] if fixed.buffers else _BUFFERS
         if layer.winners is None or layer.output_bits is None:
             kind = SelectKind.NONZERO if self.consumer is Mode.SPARSE_SPARSE else SelectKind.ALL
-            yield from (_Selection(kind, self._stored(engine, 0, buffers), buffers=buffers) for buffers in depths)
+            yield from (_Selection(kind, self._stored(engine, 0, buffers), turns=fixed.turns or 1, buffers=buffers)
+                        for buffers in depths)
             return
         if fixed.kwta is not None:
             kinds = [fixed.kwta]

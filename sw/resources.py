@@ -158,7 +158,7 @@ class Tally:
         """The estimate."""
         lut, ff = LUT[self.fabric.value], FF[self.fabric.value]
         return Resources(
-            lut=round(sum(lut.get(name, 0.0) * amount for name, amount in self.lut.items()))
+            lut=round(sum(lut.get(name, 2.4 if name == 'soft product' else 0.0) * amount for name, amount in self.lut.items()))
             + LUT_RAM_COST * self.lut_ram,
             ff=round(sum(ff.get(name, 0.0) * amount for name, amount in self.ff.items())),
             block_ram=self.block_ram, multiplier=self.multiplier)
@@ -179,7 +179,8 @@ def tally_engine(t: Tally, arch: EngineArch, *, loadable: bool = False) -> None:
     t.lut["pair adder"] += pairs * bits
     t.lut["pair choice"] += pairs * bits * (arch.columns - 1 or 0.5)
     t.lut["pair address"] += pairs * (word_bits + arch.columns)
-    packed = t.product(weight, value + (not arch.activation_signed), pairs, bits=weight + value)
+    packed = t.product(weight, value + (not arch.activation_signed), pairs - arch.soft, bits=weight + value)
+    t.lut["soft product"] += arch.soft * ceil_div(weight, 2) * (value + 2)
     t.ff["pair"] += pairs * (arch.kid_bits + word_bits + arch.columns)
     t.ff["pair factor" if packed else "pair"] += pairs * (2 * weight + value)
 
@@ -200,14 +201,15 @@ def tally_engine(t: Tally, arch: EngineArch, *, loadable: bool = False) -> None:
         + row_bits + 14)
 
     # Drain.
-    t.lut["bank choice"] += lanes * ports * bits * (arch.group_beats - 1)
-    t.lut["tree"] += (lanes - 1) * ports * bits
+    t.lut["bank choice"] += ports * bits * (arch.group_beats - 1)
+    t.lut["tree"] += (lanes - 1) * arch.banks * arch.columns * bits
     t.lut["bias"] += ports * bits
     t.lut["drain"] += 1
     t.lut["drain count"] += bits_for(arch.beats) + bits_for(arch.folds) + word_bits + bits_for(arch.group_period)
     left = t.words(bits, arch.beats, ports, written=loadable)
-    t.ff["capture"] += pairs * arch.group * bits
-    t.ff["beat"] += (lanes + _tree_registers(lanes)) * ports * bits
+    t.ff["capture"] += arch.banks * arch.group * bits
+    t.ff["beat"] += ports * bits
+    t.ff["tree"] += _tree_registers(lanes) * arch.banks * arch.columns * bits
     t.ff["bias"] += ports * bits * (3 + left)
     t.ff["drain"] += bits_for(arch.beats) + bits_for(arch.folds) + 4 * word_bits + bits_for(arch.group_period) + 32
 
