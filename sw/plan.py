@@ -14,6 +14,7 @@ from ..hw.arch import (
     EngineKind,
     LayerArch,
     LayerImages,
+    MemoryKind,
     Mode,
     NetworkArch,
     PoolArch,
@@ -208,6 +209,9 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     for layer, engine in zip(network.layers, engines, strict=True):
         if isinstance(engine, UnrolledArch):
             continue
+        if engine.weight_memory is MemoryKind.SPRAM and not settings.loadable:
+            raise DovetailError(f"settings: layer {layer.name!r} has its weights in SPRAM, which is empty until it is "
+                                "loaded: loadable must be true")
         rows = max(engine.lane_rows, engine.folds * engine.lane_positions, engine.beats)
         if settings.loadable and rows > LOADABLE_ROWS:
             raise DovetailError(f"settings: layer {layer.name!r} has a memory of {rows} rows, too many for loadable: "
@@ -387,7 +391,7 @@ class _Search:
             return "its mode is sparse-sparse, and it takes every input"
         if self.settings.loadable:
             return "its weights would be logic, and the plan is loadable"
-        for name in ("lanes", "banks", "set_size", "columns", "accumulator", "soft"):
+        for name in ("lanes", "banks", "set_size", "columns", "accumulator", "soft", "weight_memory"):
             if getattr(self.fixed, name) is not None:
                 return f"it would have no {name}"
         return None
@@ -499,7 +503,8 @@ class _Search:
                     indexed=self.mode is Mode.SPARSE_SPARSE,
                     capacity=min(pairs, ceil_div(layer.positions, lanes)), lane_rows=rows, row_table=table,
                     most_rows=max(1, int(packing.rows.max())), accumulator=kind, own_addresses=window is not None,
-                    soft=soft if fixed.soft is None else fixed.soft)
+                    soft=soft if fixed.soft is None else fixed.soft,
+                    weight_memory=fixed.weight_memory or MemoryKind.AUTO)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
         """Cycles per inference that the multipliers need, or the arrival of what they multiply: exact where every
