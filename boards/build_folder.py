@@ -55,6 +55,7 @@ _MEANING = {
     "columns": "sums that a bank gives up a cycle",
     "drain_width": "sums that leave the engine a cycle",
     "accumulator": "where sums are: lut-ram or block-ram",
+    "weight_memory": "where weights are: lut-ram, block-ram or spram; auto leaves it to synthesis",
     "kwta": "how winners are found: global (histogram) or local (registers)",
     "bins": "histogram bins searched a cycle",
     "turns": "finders of winners that take turns, vector by vector",
@@ -196,7 +197,8 @@ def _fill(
     in_shape, out_shape = top.i.payload.shape(), top.o.payload.shape()
     cycles, arch = network_cycles(plan, results).total, plan.arch
     (folder / "tb.v").write_text(testbench(
-        plan.arch, frames=len(shown), in_bits=width_of(in_shape), out_bits=width_of(out_shape), cycles=cycles))
+        plan.arch, frames=len(shown), in_bits=width_of(in_shape), out_bits=width_of(out_shape), cycles=cycles,
+        loads={_image_name(number, memory): memory for number, memory in enumerate(memories) if memory.empty}))
     inputs = pack(in_shape, frames_to_words(shown, arch.input_width, pixels=arch.input_pixels))
     (folder / "tb_input.hex").write_text(hex_lines(inputs, width_of(in_shape)))
     expected = pack(out_shape, _result_words(plan, results[-1].outputs))
@@ -235,19 +237,25 @@ def _result_words(plan: Plan, outputs: np.ndarray) -> dict[str, np.ndarray]:
     return {**words, "keep": np.tile(keep, len(outputs) * last.pixels)}
 
 
+def _image_name(number: int, memory: MappedMemory) -> str:
+    """Name of a memory's files, without the ending."""
+    return f"{number:03d}_{memory.name}"
+
+
 def _write_images(folder: Path, plan: Plan, memories: tuple[MappedMemory, ...]) -> None:
     """One ``.hex`` and one ``.bin`` file a memory, and ``map.json`` that explains their bits."""
     folder.mkdir()
     described = []
     arches = {layer.name: layer for layer in plan.arch.layers}
     for number, memory in enumerate(memories):
-        name = f"{number:03d}_{memory.name}"
+        name = _image_name(number, memory)
         digits, octets = ceil_div(memory.width, 4), ceil_div(memory.width, 8)
         (folder / f"{name}.hex").write_text("".join(f"{row:0{digits}x}\n" for row in memory.rows))
         (folder / f"{name}.bin").write_bytes(b"".join(row.to_bytes(octets, "little") for row in memory.rows))
         described.append({
             "file": name, "layer": memory.layer, "memory": memory.name, "width": memory.width, "depth": memory.depth,
-            "load_number": memory.first, "load_chunks": memory.chunks, "fields": _fields(memory, arches[memory.layer]),
+            "load_number": memory.first, "load_chunks": memory.chunks, "initialised": not memory.empty,
+            "fields": _fields(memory, arches[memory.layer]),
         })
     text = {"hex": "one row a line", "bin": "one row in ceil(width / 8) bytes, low byte first", "memories": described}
     (folder / "map.json").write_text(json.dumps(text, indent=1, sort_keys=True) + "\n")
@@ -371,7 +379,7 @@ def _plan_toml(plan: Plan, made_with: str) -> str:
             keys |= {"engine": EngineKind.FOLDED.value}
             keys |= {key: getattr(engine, key)
                      for key in ("lanes", "banks", "set_size", "columns", "drain_width", "soft")}
-            keys |= {"accumulator": engine.accumulator.value}
+            keys |= {"accumulator": engine.accumulator.value, "weight_memory": engine.weight_memory.value}
         if select.is_kwta:
             keys |= {"kwta": select.kind.value, "bins": select.bins, "turns": select.turns}
         keys |= {"buffers": select.buffers}

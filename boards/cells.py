@@ -19,13 +19,13 @@ class Family(Enum):
 
     ECP5 = "ecp5"
     ICE40 = "ice40"
-    ICE40_DSP = "ice40-dsp"     # with the multipliers of the UltraPlus devices
+    ICE40_DSP = "ice40-dsp"     # with the multipliers and single-port RAMs of the UltraPlus devices
 
 
 _SCRIPTS = {
     Family.ECP5: "synth_ecp5 -top top",
     Family.ICE40: "synth_ice40 -top top",
-    Family.ICE40_DSP: "synth_ice40 -dsp -top top",
+    Family.ICE40_DSP: "synth_ice40 -dsp -spram -top top",
 }
 
 
@@ -35,8 +35,9 @@ class Cells:
 
     Members
     -------
-    lut, ff, bram, dsp : int
-        4-input look-up tables, flip-flops, block RAMs (DP16KD or SB_RAM40_4K) and multipliers (MULT18X18D or SB_MAC16).
+    lut, ff, bram, dsp, spram : int
+        4-input look-up tables, flip-flops, block RAMs (DP16KD or SB_RAM40_4K), multipliers (MULT18X18D or SB_MAC16) and
+        single-port RAMs (SB_SPRAM256KA).
     carry, lut_ram : int
         Carry cells (CCU2C or SB_CARRY), and memories of 16 x 4 bits made of look-up tables.
     lut_equivalents : int
@@ -50,6 +51,7 @@ class Cells:
     ff: int
     bram: int
     dsp: int
+    spram: int
     lut_equivalents: int
 
 
@@ -86,4 +88,5 @@ def count_cells(component: wiring.Component, family: Family) -> Cells:
     lut, carry, lut_ram = total("LUT4", "SB_LUT4"), total("CCU2C", "SB_CARRY"), total("TRELLIS_DPR16X4")
     return Cells(
         lut=lut, carry=carry, lut_ram=lut_ram, ff=total("TRELLIS_FF", "SB_DFF"), bram=total("DP16KD", "SB_RAM40"),
-        dsp=total("MULT18X18D", "SB_MAC16"), lut_equivalents=lut + (2 * carry + 4 * lut_ram if ecp5 else 0))
+        dsp=total("MULT18X18D", "SB_MAC16"), spram=total("SB_SPRAM256KA"),
+        lut_equivalents=lut + (2 * carry + 4 * lut_ram if ecp5 else 0))

@@ -1,8 +1,11 @@
 """The self-checking testbench of a build folder, for any Verilog simulator."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..hw.arch import NetworkArch, ceil_div
+from ..hw.memory_map import MappedMemory
 
 __all__ = ["hex_lines", "testbench"]
 
@@ -21,7 +24,7 @@ module tb;
   reg [{in_msb}:0] i__payload = 0;
   reg i__valid = 0, o__ready = 0;
   wire i__ready, o__valid;
-  wire [{out_msb}:0] o__payload;
+  wire [{out_msb}:0] o__payload;{declarations}
   reg [31:0] noise = 32'd2463534242;
   reg taken = 0;
   integer sent = 0, received = 0, errors = 0, cycle = 0, first = 0, last = 0;
@@ -33,7 +36,7 @@ module tb;
     $readmemh("tb_input.hex", input_words);
     $readmemh("tb_expected.hex", expected_words);
     if ($test$plusargs("stall")) stall = 1;
-    #1 clk = 1;
+{loading}    #1 clk = 1;
     #1 clk = 0;
     rst = 0;
     while (received < OUTPUTS && cycle < LIMIT) begin
@@ -77,7 +80,25 @@ endmodule
 """
 
 
-def testbench(arch: NetworkArch, *, frames: int, in_bits: int, out_bits: int, cycles: int) -> str:
+# Fills one memory through the load stream, whose payload is memory number, row and data from low to high.
+_LOAD = """\
+    $readmemh("images/{name}.hex", rows_{name});
+    load__valid = 1;
+    for (row = 0; row < {depth}; row = row + 1) begin
+{chunks}    end
+    load__valid = 0;
+"""
+_LOAD_CHUNK = """\
+      load__payload = {{{data}, row[15:0], 16'd{number}}};
+      #1 clk = 1;
+      #1 clk = 0;
+"""
+
+
+def testbench(
+    arch: NetworkArch, *, frames: int, in_bits: int, out_bits: int, cycles: int,
+    loads: Mapping[str, MappedMemory] | None = None,
+) -> str:
     """Verilog text of the testbench.
 
     Parameters
@@ -89,6 +110,8 @@ def testbench(arch: NetworkArch, *, frames: int, in_bits: int, out_bits: int, cy
         Width of an input and of an output payload.
     cycles : int
         Predicted, from the first input word to the last output word, both included.
+    loads : Mapping[str, MappedMemory], optional
+        Memories to load before the reset, by the names of their files in ``images`` without the ending.
 
     Returns
     -------
@@ -96,10 +119,27 @@ def testbench(arch: NetworkArch, *, frames: int, in_bits: int, out_bits: int, cy
         A module ``tb`` around ``network``. It prints a line that begins with ``PASS`` or ``FAIL``, and gives up after
         100 times the predicted cycles and 10,000 more.
     """
-    load = ",\n    .load__payload(64'd0), .load__valid(1'b0), .load__ready()" if arch.loadable else ""
+    load = ",\n    .load__payload(load__payload), .load__valid(load__valid), .load__ready()" if arch.loadable else ""
+    declarations = ["  reg [63:0] load__payload = 0;", "  reg load__valid = 0;"] if arch.loadable else []
+    loading = []
+    for name, memory in (loads or {}).items():
+        declarations.append(f"  reg [{memory.width - 1}:0] rows_{name} [0:{memory.depth - 1}];")
+        chunks = []
+        for chunk in range(memory.chunks):
+            low, bits = 32 * chunk, min(32, memory.width - 32 * chunk)
+            held = f"rows_{name}[row][{low + bits - 1}:{low}]"
+            data = held if bits == 32 else f"{32 - bits}'d0, {held}"
+            chunks.append(_LOAD_CHUNK.format(data=data, number=memory.first + chunk))
+        loading.append(_LOAD.format(name=name, depth=memory.depth, chunks="".join(chunks)))
+    if loading:
+        declarations.append("  integer row = 0;")
+        # What was read before the load is unknown; it has to leave the pipeline before the reset clears the sums.
+        settle = "    for (row = 0; row < 8; row = row + 1) begin #1 clk = 1; #1 clk = 0; end\n"
+        loading = ["    rst = 0;\n", *loading, settle, "    rst = 1;\n"]
     return _TEMPLATE.format(
         frames=frames, inputs=frames * arch.input_beats, outputs=frames * arch.output_beats,
-        cycles=cycles, limit=100 * cycles + 10_000, in_msb=in_bits - 1, out_msb=out_bits - 1, load=load)
+        cycles=cycles, limit=100 * cycles + 10_000, in_msb=in_bits - 1, out_msb=out_bits - 1, load=load,
+        declarations="".join(f"\n{line}" for line in declarations), loading="".join(loading))
 
 
 def hex_lines(words: np.ndarray, bits: int) -> str:

@@ -13,10 +13,9 @@ from typing import ClassVar
 from .adders import AdderGraph
 
 __all__ = [
-    "STAGE_LATENCY", "AccumulatorKind", "EngineArch", "EngineImages", "EngineKind", "LayerArch", "LayerImages", "Mode",
-    "NetworkArch",
-    "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind", "StageImages", "ThresholdArch",
-    "UnrolledArch", "UnrolledImages", "WindowArch", "bits_for", "ceil_div",
+    "STAGE_LATENCY", "AccumulatorKind", "EngineArch", "EngineImages", "EngineKind", "LayerArch", "LayerImages",
+    "MemoryKind", "Mode", "NetworkArch", "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind",
+    "StageImages", "ThresholdArch", "UnrolledArch", "UnrolledImages", "WindowArch", "bits_for", "ceil_div",
 ]
 
 #: Cycles of one stage of requantisation.
@@ -85,6 +84,15 @@ class AccumulatorKind(Enum):
     BLOCK_RAM = "block-ram"    # synchronous read with forwarding (iCE40, deep files)
 
 
+class MemoryKind(Enum):
+    """What a memory is made of that is written by nobody but the load stream."""
+
+    AUTO = "auto"              # left to synthesis
+    LUT_RAM = "lut-ram"        # look-up tables: logic, or LUT RAM where it is loadable
+    BLOCK_RAM = "block-ram"
+    SPRAM = "spram"            # single port, large, without initial contents (iCE40 UltraPlus): loaded before use
+
+
 class SelectKind(Enum):
     """Which elements of a finished vector are handed to the next layer."""
 
@@ -136,6 +144,8 @@ class EngineArch:
         Multipliers that are made of look-up tables; what the others become is left to synthesis, which takes
         multipliers of the device where it has any. The last banks' are soft, and of the bank where they begin the last
         lanes', so that no lane has more than one more than another.
+    weight_memory : MemoryKind
+        What the AWT is kept in. SPRAM is for loadable networks only: it is empty until it is loaded.
     """
 
     positions: int
@@ -157,6 +167,7 @@ class EngineArch:
     accumulator: AccumulatorKind = AccumulatorKind.LUT_RAM
     own_addresses: bool = False
     soft: int = 0
+    weight_memory: MemoryKind = MemoryKind.AUTO
 
     def __post_init__(self) -> None:
         _check_positive(self, "positions", "lanes", "banks", "folds", "set_size", "columns", "drain_width",
@@ -591,6 +602,9 @@ class NetworkArch:
             raise ValueError("layers must hold at least one layer, not ()")
         if self.loadable and any(isinstance(layer.engine, UnrolledArch) for layer in self.layers):
             raise ValueError("loadable must be False where a layer is unrolled, not True")
+        if not self.loadable and any(isinstance(layer.engine, EngineArch)
+                                     and layer.engine.weight_memory is MemoryKind.SPRAM for layer in self.layers):
+            raise ValueError("loadable must be True where weights are in SPRAM, not False")
         first = self.layers[0]
         lanes = first.engine.lanes
         if first.window is not None:

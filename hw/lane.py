@@ -119,7 +119,7 @@ class Lane(wiring.Component):
         self._buffer = ReplayBuffer(arch)
         self._table = RowTable(arch, None if images.rows is None else images.rows[lane], load_id=ids.get(f"rows{lane}"))
         self._weights = Rom(width=arch.banks * arch.slot_bits, depth=arch.lane_rows, init=images.weights[lane],
-                            load_id=ids.get(f"weights{lane}"))
+                            load_id=ids.get(f"weights{lane}"), kind=arch.weight_memory)
         sums = data.ArrayLayout(data.ArrayLayout(signed(arch.sum_bits), arch.columns), arch.banks)
         members = {
             "push": In(1), "address": In(bits_for(arch.lane_positions)), "value": In(activation_shape(arch)),

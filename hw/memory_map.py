@@ -9,6 +9,7 @@ from .arch import (
     EngineImages,
     LayerArch,
     LayerImages,
+    MemoryKind,
     NetworkArch,
     UnrolledArch,
     UnrolledImages,
@@ -33,6 +34,8 @@ class MappedMemory:
         ``first + c``.
     rows : tuple[int, ...]
         Contents; rows beyond them are zero.
+    empty : bool
+        It holds nothing until it is loaded.
     """
 
     layer: str
@@ -41,6 +44,7 @@ class MappedMemory:
     depth: int
     first: int
     rows: tuple[int, ...]
+    empty: bool = False
 
     @property
     def chunks(self) -> int:
@@ -76,7 +80,10 @@ def memory_map(arch: NetworkArch, images: Sequence[LayerImages]) -> tuple[Mapped
     first = 0
     for layer, contents in zip(arch.layers, images, strict=True):
         for name, width, depth, rows in _layer_memories(layer, contents):
-            found.append(MappedMemory(layer=layer.name, name=name, width=width, depth=depth, first=first, rows=rows))
+            empty = (name.startswith("weights") and isinstance(layer.engine, EngineArch)
+                     and layer.engine.weight_memory is MemoryKind.SPRAM)
+            found.append(MappedMemory(
+                layer=layer.name, name=name, width=width, depth=depth, first=first, rows=rows, empty=empty))
             first += found[-1].chunks
     return tuple(found)
 

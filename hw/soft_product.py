@@ -10,12 +10,12 @@ __all__ = ["soft_product"]
 def soft_product(m: Module, weight: Value, value: Value, *, name: str) -> tuple[Value, Value]:
     """``weight * value`` as a sum that is still to be incremented, where the carry says so.
 
-    One factor, the one with fewer of them, is read as digits of -2, -1, 0, 1 and 2, each worth four times the one before
-    (Booth 1951, two bits at a time as MacSorley 1961 does). A row is the other factor times a digit: one choice out of
-    nothing, the factor and twice the factor, inverted where the digit is negative. Inverting leaves one to be added at the row's lowest bit. Two rows are
-    added from the upper one's lowest bit on, and that addition's carry input takes the upper row's one, so that n rows
-    need n - 1 additions and no other; the lowest row's one is left. Whoever adds the product to something has a carry
-    input for it.
+    One factor, the one with fewer of them, is read as digits of -2, -1, 0, 1 and 2, each worth four times the one
+    before (Booth 1951, two bits at a time as MacSorley 1961 does). A row is the other factor times a digit: one choice
+    out of nothing, the factor and twice the factor, inverted where the digit is negative. Inverting leaves one to be
+    added at the row's lowest bit. Two rows are added from the upper one's lowest bit on, and that addition's carry
+    input takes the upper row's one, so that n rows need n - 1 additions and no other; the lowest row's one is left.
+    Whoever adds the product to something has a carry input for it.
 
     There is no multiplication for synthesis to find, hence no multiplier of the device is taken. 8 x 8 bits take 95
     LUT4 equivalents on ECP5 and 92 look-up tables on iCE40, where Yosys 0.70 makes 287 and 155 of ``*``
@@ -34,8 +34,8 @@ def soft_product(m: Module, weight: Value, value: Value, *, name: str) -> tuple[
     Returns
     -------
     product, carry : Value
-        Signed, at most as many bits as both factors together, and one bit: ``product + carry == weight * value``. It is all
-        combinational; zero times anything may be -1 and a carry.
+        Signed, at most as many bits as both factors together, and one bit: ``product + carry == weight * value``.
+        Combinational; zero may be -1 and a carry.
     """
     product_bits = len(weight) + len(value)
     signed_value = value if value.shape().signed else Cat(value, Const(0, 1)).as_signed()

@@ -15,6 +15,7 @@ from amaranth.hdl import Const, Module, Shape, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from .rom import EMPTY_STYLE
 from .yosys import run_yosys
 
 __all__ = ["LINT_WAIVERS", "emit", "emit_rtlil"]
@@ -48,12 +49,29 @@ class _Plain(wiring.Component):
 
 
 def emit_rtlil(component: wiring.Component, *, name: str) -> str:
-    """RTLIL of a component, with the ports that `emit` describes, hierarchy and all."""
+    """RTLIL of a component, with the ports that `emit` describes, hierarchy and all.
+
+    Memories in `EMPTY_STYLE` have no initial contents; Amaranth writes zeros for them.
+    """
     values = [value for _, _, value in component.signature.flatten(component)]
     if any(isinstance(value, Const) for value in values):
         component = _Plain(component)
     rtlil = importlib.import_module("amaranth.back.rtlil")  # the type stubs do not know it
-    return rtlil.convert(component, name=name, emit_src=False)
+    return _without_contents(rtlil.convert(component, name=name, emit_src=False))
+
+
+def _without_contents(text: str) -> str:
+    """The RTLIL without the initial contents of memories that have none."""
+    if f'\\ram_style "{EMPTY_STYLE}"' not in text:
+        return text
+    empty = rf'attribute \\ram_style "{EMPTY_STYLE}"\n(?: *attribute .*\n)* *memory .* (\S+)\n'
+    modules = re.split(r"(?m)^(?=module )", text)
+    for number, module in enumerate(modules):
+        names = set(re.findall(empty, module))
+        modules[number] = re.sub(
+            r'(?m)^  cell \$meminit_v2 .*\n(?:    .*\n)*?    parameter \\MEMID "(.*)"\n(?:    .*\n)*  end\n',
+            lambda cell, names=names: "" if cell[1].replace("\\\\", "\\") in names else cell[0], module)
+    return "".join(modules)
 
 
 def emit(component: wiring.Component, *, name: str) -> str:

@@ -25,7 +25,7 @@ from ..hw.verilog import emit_rtlil
 from ..hw.yosys import run_yosys
 from .cxxrtl_shim import PREAMBLE, SHIM
 from .harness import Harness, Port, Role
-from .job import Job, Outcome, Status, Trace
+from .job import SETTLE, Job, Outcome, Status, Trace
 from .payload import chunks
 from .tools import find_compiler, run_tool, version_of
 
@@ -47,6 +47,8 @@ class _Spec(ctypes.Structure):
         ("state", ctypes.c_uint32),
         ("rate", ctypes.c_uint32),
         ("steady", ctypes.c_uint32),
+        ("setup", ctypes.c_void_p),
+        ("setup_count", ctypes.c_int64),
     ]
 
 
@@ -77,15 +79,18 @@ class CxxrtlModel:
         sources = sum(port.role is Role.SOURCE for port in self.ports)
         sinks = sum(port.role is Role.SINK for port in self.ports)
         words = [np.ascontiguousarray(drive.words, np.uint32) for drive in job.drives]
+        setups = [None if drive.setup is None else np.ascontiguousarray(drive.setup, np.uint32) for drive in job.drives]
         specs = (_Spec * len(job.drives))(*(
-            _Spec(data.ctypes.data, drive.count, drive.restart, drive.state, drive.rate, port.steady)
-            for data, drive, port in zip(words, job.drives, self.ports, strict=False)
+            _Spec(data.ctypes.data, drive.count, drive.restart, drive.state, drive.rate, port.steady,
+                  None if setup is None else setup.ctypes.data, drive.setup_words)
+            for data, setup, drive, port in zip(words, setups, job.drives, self.ports, strict=False)
         ))
         resets = np.array(job.resets, np.int64)
         vcd = str(job.vcd).encode() if job.vcd else None
         begin = time.perf_counter()
         run = library.dovetail_run(
-            specs, sources, sinks, resets.ctypes.data, len(resets), job.idle_limit, min(job.max_cycles, _NEVER), vcd
+            specs, sources, sinks, resets.ctypes.data, len(resets), job.idle_limit, min(job.max_cycles, _NEVER),
+            SETTLE if job.has_setup else 0, vcd,
         )
         seconds = time.perf_counter() - begin
         try:
@@ -114,7 +119,7 @@ def _load(text: str, ports: Sequence[Port], *, waves: bool) -> ctypes.CDLL:
     library.dovetail_run.restype = ctypes.c_void_p
     library.dovetail_run.argtypes = [
         ctypes.POINTER(_Spec), ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
-        ctypes.c_int64, ctypes.c_char_p,
+        ctypes.c_int64, ctypes.c_int64, ctypes.c_char_p,
     ]  # fmt: skip
     for name in ("moved", "transfers"):
         getattr(library, f"dovetail_{name}").argtypes = [ctypes.c_void_p, ctypes.c_int32]

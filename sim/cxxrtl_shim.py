@@ -57,6 +57,8 @@ struct Spec {
     uint32_t state;         // of the stall generator
     uint32_t rate;          // stalls in eighths of the cycles
     uint32_t steady;        // a source that is always valid
+    const uint32_t *setup;  // what a source sends before the first reset
+    int64_t setup_count;
 };
 
 struct Trace {
@@ -90,7 +92,7 @@ void drive(const Port &port, const uint32_t *words, size_t chunks, uint32_t top)
 extern "C" {
 
 Run *dovetail_run(Spec *specs, int32_t sources, int32_t sinks, const int64_t *resets, int64_t n_resets,
-                  int64_t idle_limit, int64_t max_cycles, const char *vcd_path) {
+                  int64_t idle_limit, int64_t max_cycles, int64_t settle, const char *vcd_path) {
     std::unique_ptr<Dut> owner(new Dut());
     Dut &dut = *owner;
     Port ports[PORTS];
@@ -123,6 +125,48 @@ Run *dovetail_run(Spec *specs, int32_t sources, int32_t sinks, const int64_t *re
         vcd.buffer.clear();
     };
 #endif
+    auto rise = [&] {
+#ifdef SETTLE
+        dut.p_clk.data[0] = 0;
+        dut.step();
+#ifdef WAVES
+        sample();
+#endif
+#endif
+        dut.prev_p_clk.data[0] = 0;
+        dut.p_clk.data[0] = 1;
+        dut.eval();
+    };
+    auto fall = [&] {
+        dut.commit();
+#ifdef WAVES
+        dut.step();
+        sample();
+#endif
+    };
+    if (settle) {
+        dut.p_rst.data[0] = 0;
+        for (int32_t k = 0; k < sources; k++) {
+            drive(ports[k], nullptr, CHUNKS[k], TOPS[k]);
+            *ports[k].valid = 0;
+        }
+        for (int32_t k = sources; k < driven; k++)
+            *ports[k].ready = 0;
+        for (int32_t k = 0; k < sources; k++) {
+            for (int64_t n = 0; n < specs[k].setup_count; n++) {
+                drive(ports[k], specs[k].setup + n * CHUNKS[k], CHUNKS[k], TOPS[k]);
+                *ports[k].valid = 1;
+                rise();
+                fall();
+            }
+            drive(ports[k], nullptr, CHUNKS[k], TOPS[k]);
+            *ports[k].valid = 0;
+        }
+        for (; settle; settle--) {
+            rise();
+            fall();
+        }
+    }
     int64_t cycle = -1, idle = 0;  // the edge before cycle 0 resets
     for (bool finished = false; !finished; cycle++) {
         const bool again = n_resets && *resets == cycle;
@@ -147,16 +191,7 @@ Run *dovetail_run(Spec *specs, int32_t sources, int32_t sinks, const int64_t *re
             *ports[k].ready = accepting[k];
         }
         dut.p_rst.data[0] = rst;
-#ifdef SETTLE
-        dut.p_clk.data[0] = 0;
-        dut.step();
-#ifdef WAVES
-        sample();
-#endif
-#endif
-        dut.prev_p_clk.data[0] = 0;
-        dut.p_clk.data[0] = 1;
-        dut.eval();
+        rise();
         idle++;
         for (int32_t k = 0; k < sources; k++)
             if (offered[k] && *ports[k].ready) {
@@ -178,11 +213,7 @@ Run *dovetail_run(Spec *specs, int32_t sources, int32_t sinks, const int64_t *re
             if (!probe)
                 idle = 0;
         }
-        dut.commit();
-#ifdef WAVES
-        dut.step();
-        sample();
-#endif
+        fall();
         if (cycle < 0) {
             idle = 0;
             continue;

@@ -1,7 +1,9 @@
 """What simulators are asked and what they answer, the same for all of them.
 
-A run begins with one clock edge in reset, where nothing is valid and nothing ready; cycle 0 ends with the next edge. In
-every cycle, each driven stream's stall generator makes one step::
+A run begins with one clock edge in reset, where nothing is valid and nothing ready; cycle 0 ends with the next edge.
+Where sources have a set-up, it comes before that, from power-up on: source after source sends its words of it, one a
+cycle, ready or not, and `SETTLE` more cycles pass. From cycle 0 on, each driven stream's stall generator makes one step
+a cycle::
 
     state ^= state << 13; state ^= state >> 17; state ^= state << 5        (32 bits)
     willing = (state >> 29) >= rate
@@ -20,7 +22,10 @@ import numpy as np
 
 from .harness import Port
 
-__all__ = ["Drive", "Job", "Model", "Outcome", "Status", "Trace", "is_finished"]
+__all__ = ["Drive", "Job", "Model", "Outcome", "SETTLE", "Status", "Trace", "is_finished"]
+
+#: Cycles between the set-up and the reset.
+SETTLE = 8
 
 
 class Status(Enum):
@@ -45,6 +50,8 @@ class Drive:
         Of the stall generator; both 0: no stalls.
     restart : int
         The word to send next after a reset; -1 goes on.
+    setup : array (n, chunks) of uint32 or None
+        To send before the first reset.
     """
 
     words: np.ndarray
@@ -52,6 +59,12 @@ class Drive:
     state: int = 0
     rate: int = 0
     restart: int = -1
+    setup: np.ndarray | None = None
+
+    @property
+    def setup_words(self) -> int:
+        """Words of the set-up."""
+        return 0 if self.setup is None else len(self.setup)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +88,11 @@ class Job:
     idle_limit: int
     max_cycles: int
     vcd: Path | None
+
+    @property
+    def has_setup(self) -> bool:
+        """Whether there is anything to do before the first reset."""
+        return any(drive.setup_words for drive in self.drives)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Amaranth's own simulator: slow, nothing to install, and the reference for the others."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from .harness import Harness, Role
-from .job import Drive, Job, Outcome, Status, Trace, is_finished
+from .job import SETTLE, Drive, Job, Outcome, Status, Trace, is_finished
 from .payload import chunks
 
 __all__ = ["AmaranthModel"]
@@ -58,6 +58,10 @@ class AmaranthModel:
         async def testbench(ctx):
             nonlocal result
             resets, idle, cycle = set(job.resets), 0, -1
+            if job.has_setup:
+                for value in _setup(players):
+                    ctx.set(Cat(driven), value << 1)
+                    await ctx.tick()
             while True:
                 rst = cycle < 0 or cycle in resets
                 value, at = int(rst), 1
@@ -111,17 +115,36 @@ class AmaranthModel:
         )
 
 
+def _integers(words: np.ndarray) -> list[int]:
+    return [int.from_bytes(row.tobytes(), "little") for row in np.ascontiguousarray(words, "<u4")]
+
+
 def _words(integers: list[int], count: int) -> np.ndarray:
     text = b"".join(integer.to_bytes(4 * count, "little") for integer in integers)
     return np.frombuffer(text, "<u4").astype(np.uint32).reshape(len(integers), count)
+
+
+def _setup(players: Sequence["_Player"]) -> Iterator[int]:
+    """Bits to set in every cycle before the first reset, that of the reset itself left out."""
+    at, idle, words = 0, 0, []
+    for player in players:
+        quiet, width = player.quiet()
+        idle |= quiet << at
+        words += [(at, width, word) for word in player.setup]
+        at += width
+    for low, width, word in words:
+        mask = (1 << width) - 1
+        yield idle & ~(mask << low) | (word << 1 | 1) << low
+    for _ in range(SETTLE):
+        yield idle
 
 
 class _Player:
     """One source or sink, by the rules of `job`."""
 
     def __init__(self, drive: Drive, width: int, *, source: bool, steady: bool):
-        octets = np.ascontiguousarray(drive.words, "<u4")
-        self._words = [int.from_bytes(row.tobytes(), "little") for row in octets]
+        self._words = _integers(drive.words)
+        self.setup = [] if drive.setup is None else _integers(drive.setup)
         self._drive, self._width, self.source, self._steady = drive, width, source, steady
         self._state = drive.state
         self._active = False  # offered, or ready
@@ -135,6 +158,10 @@ class _Player:
         state ^= state << 5 & 0xFFFFFFFF
         self._state = state
         return state >> 29 >= self._drive.rate
+
+    def quiet(self) -> tuple[int, int]:
+        """Bits to set where nothing is offered and nothing accepted, and how many."""
+        return (((1 << self._width) - 1) << 1, self._width + 1) if self.source else (0, 1)
 
     def drive(self, *, running: bool, rst: bool) -> tuple[int, int]:
         """Bits to set for this cycle, and how many: ready, or valid and above it the payload."""

@@ -119,6 +119,7 @@ class Simulation:
         idle_limit: int = 1_000_000,
         reset_at: Iterable[int] = (),
         restart: Mapping[str, int] | None = None,
+        setup: Mapping[str, Any] | None = None,
         vcd: str | Path | None = None,
     ) -> Result:
         """Send words into inputs until the outputs have delivered theirs; see `simulate`."""
@@ -128,6 +129,7 @@ class Simulation:
         _check_names("Inputs", inputs, sources)
         _check_names("Outputs", outputs, sinks)
         _check_names("Restart", restart or {}, sources)
+        _check_names("Setup", setup or {}, sources)
         for name, value in {"idle_limit": idle_limit, "max_cycles": max_cycles}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value!r}")
@@ -143,7 +145,9 @@ class Simulation:
             if not -1 <= again <= len(words):
                 raise ValueError(f"Restart of {port.name!r} must be in 0..{len(words)}, not {again!r}")
             state, rate = _stalls(port, len(drives), stall_seed)
-            drives.append(Drive(words=words, count=len(words), state=state, rate=rate, restart=again))
+            before = pack(port.shape, setup[port.name]) if setup and port.name in setup else None
+            drives.append(
+                Drive(words=words, count=len(words), state=state, rate=rate, restart=again, setup=before))
         for port in sinks:
             count = outputs.get(port.name, 0)
             if count < 0:
@@ -177,6 +181,7 @@ def simulate(
     idle_limit: int = 1_000_000,
     reset_at: Iterable[int] = (),
     restart: Mapping[str, int] | None = None,
+    setup: Mapping[str, Any] | None = None,
     vcd: str | Path | None = None,
 ) -> Result:
     """Simulate a component from power-up, after one clock edge in reset.
@@ -202,6 +207,8 @@ def simulate(
         Cycles in which reset is held; no word is moved in them. Sources then go on with the word that they were at.
     restart : dict of int, optional
         For an input, the index of the word that it goes on with after a reset instead.
+    setup : dict, optional
+        For an input that is always ready, payloads to send, one a cycle, before the first reset.
     vcd : path, optional
         Write waves there.
 
@@ -226,6 +233,7 @@ def simulate(
         idle_limit=idle_limit,
         reset_at=reset_at,
         restart=restart,
+        setup=setup,
         vcd=vcd,
     )
 

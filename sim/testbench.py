@@ -12,7 +12,7 @@ import numpy as np
 
 from ..hw.errors import ToolFailed
 from .harness import Port, Role
-from .job import Job, Outcome, Status, Trace
+from .job import SETTLE, Job, Outcome, Status, Trace
 from .payload import chunks
 
 __all__ = ["WAVES", "read_trace", "testbench", "write_job"]
@@ -22,9 +22,22 @@ WAVES = "waves.vcd"
 _HEAD = """\
 `timescale 1ns/1ns
 module tb;
-  reg clk = 0, rst = 1, again = 0, finished = 0, moved = 0, done = 0;
-  integer in, out, got, status = 0, resets_left, k;
+  reg clk = 0, rst = 0, again = 0, finished = 0, moved = 0, done = 0;
+  integer in, out, got, status = 0, resets_left, settle, k;
   longint cycle = -1, idle = 0, idle_limit, max_cycles, next_reset = -1;
+"""
+
+# Sends one source's set-up; unlike words it is read only now, since there may be as much as a device's memory holds.
+_SETUP = """\
+    for (k = 0; k < {s}setup; k = k + 1) begin
+      got = $fscanf(in, "%h", {s}payload);
+      {s}valid = 1;
+      #1 clk = 1;
+      #1 clk = 0;
+      #1;
+    end
+    {s}valid = 0;
+    {s}payload = {{{width}{{1'b1}}}};
 """
 
 _LOOP = """\
@@ -87,14 +100,14 @@ def testbench(ports: Sequence[Port]) -> str:
         if port.role is not Role.PROBE:
             text.append(f"  longint {s}count, {s}restart, {s}moved = 0;\n  reg [31:0] {s}state, {s}rate;\n")
         if port.role is Role.SOURCE:
-            text.append(f"  reg {s}held = 0;\n")
+            text.append(f"  reg {s}held = 0;\n  longint {s}setup;\n")
             text.append(f"  reg [{port.width - 1}:0] {s}words[];\n  reg [{port.width - 1}:0] {s}word;\n")
     names = ["clk", "rst"] + [f"{port.prefix}__{end}" for port in ports for end in ("payload", "valid", "ready")]
     text.append(f"  top top({', '.join(f'.{name}({name})' for name in names)}, .alive());\n  initial begin\n")
     text.append(
         '`ifdef WAVES\n    $dumpfile("' + WAVES + '");\n    $dumpvars(0, tb);\n`endif\n'
         '    in = $fopen("job.txt", "r");\n    out = $fopen("trace.txt", "w");\n'
-        '    got = $fscanf(in, "%d %d %d", idle_limit, max_cycles, resets_left);\n'
+        '    got = $fscanf(in, "%d %d %d %d", idle_limit, max_cycles, settle, resets_left);\n'
         "    resets = new[resets_left + 1];\n"
         '    for (k = 0; k < resets_left; k = k + 1) begin got = $fscanf(in, "%d", next_reset);'
         " resets[k] = next_reset; end\n"
@@ -108,6 +121,12 @@ def testbench(ports: Sequence[Port]) -> str:
                 f"    {s}words = new[{s}count + 1];\n    for (k = 0; k < {s}count; k = k + 1) begin"
                 f' got = $fscanf(in, "%h", {s}word); {s}words[k] = {s}word; end\n'
             )
+    # A source that offers nothing shows ones, here too.
+    text += [f"    {port.prefix}__payload = {{{port.width}{{1'b1}}}};\n" for port in sources]
+    for port in sources:
+        s = f"{port.prefix}__"
+        text.append(f'    got = $fscanf(in, "%d", {s}setup);\n' + _SETUP.format(s=s, width=port.width))
+    text.append("    for (k = 0; k < settle; k = k + 1) begin #1 clk = 1; #1 clk = 0; #1; end\n")
     text.append(_LOOP)
     for port in sources + sinks:
         template = _SOURCE if port.role is Role.SOURCE else _SINK
@@ -145,12 +164,20 @@ def _sample(k: int, port: Port) -> str:
 
 def write_job(job: Job, ports: Sequence[Port], folder: Path) -> None:
     """Write ``job.txt``."""
-    lines = [f"{job.idle_limit} {job.max_cycles} {len(job.resets)}", *map(str, job.resets)]
+    settle = SETTLE if job.has_setup else 0
+    lines = [f"{job.idle_limit} {job.max_cycles} {settle} {len(job.resets)}", *map(str, job.resets)]
     for drive, _ in zip(job.drives, ports, strict=False):
         lines.append(f"{drive.count} {drive.state} {drive.rate} {drive.restart}")
-        big_endian = np.ascontiguousarray(drive.words[:, ::-1], ">u4")
-        lines += [row.tobytes().hex() for row in big_endian]
+        lines += _hex(drive.words)
+    for drive, port in zip(job.drives, ports, strict=False):
+        if port.role is Role.SOURCE:
+            lines.append(str(drive.setup_words))
+            lines += [] if drive.setup is None else _hex(drive.setup)
     (folder / "job.txt").write_text("\n".join(lines) + "\n")
+
+
+def _hex(words: np.ndarray) -> list[str]:
+    return [row.tobytes().hex() for row in np.ascontiguousarray(words[:, ::-1], ">u4")]
 
 
 def read_trace(ports: Sequence[Port], folder: Path, *, seconds: float) -> Outcome:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..hw.arch import LayerArch, UnrolledArch, ceil_div
+from ..hw.memory_map import load_words, memory_map
 from ..hw.network import NetworkTop
 from ..sw.images import layer_order
 from ..sw.plan import Plan, PlannedLayer
@@ -18,7 +19,8 @@ from .simulate import Engine, Simulation
 from .time_shares import TimeShares, time_shares
 
 __all__ = [
-    "Mismatch", "NetworkSimulation", "Verification", "frames_to_words", "selected_elements", "words_to_frames",
+    "Mismatch", "NetworkSimulation", "Verification", "frames_to_words", "initial_load", "selected_elements",
+    "words_to_frames",
 ]
 
 
@@ -153,6 +155,20 @@ def words_to_frames(words: dict[str, np.ndarray], length: int, *, pixels: int = 
     return data.transpose(0, 2, 1).reshape(len(data), -1)
 
 
+def initial_load(plan: Plan) -> dict[str, dict[str, np.ndarray]]:
+    """What has to be sent to a network before its first frame: the contents of the memories that come without.
+
+    Returns
+    -------
+    dict
+        For the stream ``load``, fields of its payload; empty where every memory is initialised.
+    """
+    words = load_words([memory for memory in memory_map(plan.arch, plan.images) if memory.empty])
+    if not words:
+        return {}
+    return {"load": {name: np.array([word[name] for word in words]) for name in ("memory", "row", "data")}}
+
+
 class NetworkSimulation:
     """A planned network made ready for one simulator.
 
@@ -169,6 +185,7 @@ class NetworkSimulation:
 
     def __init__(self, plan: Plan, *, engine: Engine = Engine.CXXRTL):
         self._plan, self._engine = plan, engine
+        self._setup = initial_load(plan)
         self._simulation = Simulation(NetworkTop(plan.arch, plan.images), engine=engine)
 
     def verify(self, codes: np.ndarray, *, stall_seed: int | None = None, vcd: Path | None = None) -> Verification:
@@ -203,7 +220,7 @@ class NetworkSimulation:
         last, beats = plan.arch.layers[-1], plan.arch.output_beats
         run = self._simulation.run(
             {"i": frames_to_words(codes, plan.arch.input_width, pixels=plan.arch.input_pixels)},
-            {"o": beats * len(codes)}, stall_seed=stall_seed, vcd=vcd)
+            {"o": beats * len(codes)}, stall_seed=stall_seed, setup=self._setup, vcd=vcd)
         outputs = words_to_frames(run.outputs["o"], last.select.kernels, pixels=last.pixels)
         different = outputs != expected
         mismatch = None
@@ -225,7 +242,7 @@ class NetworkSimulation:
         codes_out = [f"layer{number}.select.o" for number in range(len(plan.layers))]
         watched = Simulation(NetworkTop(plan.arch, plan.images), engine=self._engine, probes=[*sums, *codes_out])
         run = watched.run({"i": frames_to_words(codes, plan.arch.input_width, pixels=plan.arch.input_pixels)},
-                          {"o": plan.arch.output_beats * len(codes)})
+                          {"o": plan.arch.output_beats * len(codes)}, setup=self._setup)
         for planned, result, of_engine, of_select in zip(plan.layers, results, sums, codes_out, strict=True):
             found = _sums_mismatch(planned, result, *run.probes[of_engine])
             found = found or _beats_mismatch(planned, result, *run.probes[of_select])

@@ -6,7 +6,7 @@ from ..hw.network import NetworkTop
 from ..sw.plan import Plan
 from .diff import RtlLayer
 from .simulate import Engine, Simulation
-from .verify import frames_to_words, selected_elements, words_to_frames
+from .verify import frames_to_words, initial_load, selected_elements, words_to_frames
 
 __all__ = ["watch_layers"]
 
@@ -39,7 +39,7 @@ def watch_layers(plan: Plan, codes: np.ndarray, *, engine: Engine = Engine.CXXRT
     simulation = Simulation(NetworkTop(plan.arch, plan.images), engine=engine, probes=probes)
     last = plan.arch.layers[-1]
     run = simulation.run({"i": frames_to_words(codes, plan.arch.input_width, pixels=plan.arch.input_pixels)},
-                         {"o": plan.arch.output_beats * len(codes)})
+                         {"o": plan.arch.output_beats * len(codes)}, setup=initial_load(plan))
     found = []
     for probe, layer in zip(probes, plan.arch.layers, strict=False):
         outputs, cycles = selected_elements(layer, *run.probes[probe])

@@ -16,6 +16,7 @@ from ..hw.arch import (
     EngineArch,
     EngineKind,
     LayerArch,
+    MemoryKind,
     Mode,
     SelectKind,
     UnrolledArch,
@@ -211,8 +212,8 @@ class LayerTask:
 
     def _folded(self, packing: Packing, lanes: int) -> Iterator[Candidate]:
         """Engines of so many lanes: of each kind of file from the narrowest drain to the first that keeps up."""
-        for kind, columns in self._files(packing):
-            for engine in self._engines(packing, lanes, kind, columns):
+        for (kind, columns), memory in product(self._files(packing), self._memories()):
+            for engine in self._engines(packing, lanes, kind, columns, memory):
                 busy = self._busy(engine, packing)
                 drain = self.layer.vectors * engine.folds * (1 + engine.groups * engine.group_period)
                 yield from self._candidates(engine, packing, None, max(busy, drain))
@@ -282,8 +283,19 @@ class LayerTask:
         # A second column of block RAM costs memories and forwarding.
         yield from ((kind, columns) for columns in choices)
 
+    def _memories(self) -> list[MemoryKind]:
+        """Kinds of memory for the weights: synthesis does not know what else the device's memories are wanted for."""
+        if self.fixed.weight_memory is not None:
+            return [self.fixed.weight_memory]
+        device, found = self.settings.device, [MemoryKind.AUTO]
+        if device is not None and device.is_routed:
+            found.append(MemoryKind.BLOCK_RAM)
+        if device is Device.UP5K and self.settings.loadable:
+            found.append(MemoryKind.SPRAM)
+        return found
+
     def _engines(
-        self, packing: Packing, lanes: int, kind: AccumulatorKind, columns: int,
+        self, packing: Packing, lanes: int, kind: AccumulatorKind, columns: int, memory: MemoryKind,
     ) -> Iterator[EngineArch]:
         """Engines from the narrowest drain to the widest."""
         layer, fixed, device = self.layer, self.fixed, self.settings.device
@@ -303,7 +315,8 @@ class LayerTask:
                 activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
                 indexed=self.mode is Mode.SPARSE_SPARSE, capacity=min(pairs, ceil_div(layer.positions, lanes)),
                 lane_rows=rows, row_table=table, most_rows=max(1, int(packing.rows.max())), accumulator=kind,
-                own_addresses=window is not None, soft=soft if fixed.soft is None else fixed.soft)
+                own_addresses=window is not None, soft=soft if fixed.soft is None else fixed.soft,
+                weight_memory=memory)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
         """Cycles per inference that the multipliers need, or the arrival of what they multiply: exact where every
@@ -337,7 +350,7 @@ class LayerTask:
             return "its mode is sparse-sparse, and it takes every input"
         if self.settings.loadable:
             return "its weights would be logic, and the plan is loadable"
-        for name in ("lanes", "banks", "set_size", "columns", "accumulator", "soft"):
+        for name in ("lanes", "banks", "set_size", "columns", "accumulator", "soft", "weight_memory"):
             if getattr(self.fixed, name) is not None:
                 return f"it would have no {name}"
         return None

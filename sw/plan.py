@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..hw.arch import LayerArch, LayerImages, Mode, NetworkArch, UnrolledArch
+from ..hw.arch import LayerArch, LayerImages, MemoryKind, Mode, NetworkArch, UnrolledArch
 from ..hw.errors import DovetailError
 from .candidates import Candidate, LayerTask
 from .choose import PlanError, choose, pick
@@ -164,7 +164,12 @@ def _tasks(network: Network, settings: Settings, activity: Sequence[np.ndarray] 
 def _choice(tasks: list[LayerTask], offers: list[list[Candidate]], settings: Settings) -> list[Candidate]:
     """One candidate a layer."""
     if settings.device is not None and settings.device.is_routed:
-        return choose(offers, device=settings.device, target=settings.target_cycles)
+        try:
+            return choose(offers, device=settings.device, target=settings.target_cycles)
+        except PlanError as error:
+            if not settings.loadable and settings.device is Device.UP5K:
+                raise PlanError(f"{error}; loadable = true in the plan would let weights be in SPRAM") from error
+            raise
     target = settings.target_cycles
     chosen = []
     for task, candidates in zip(tasks, offers, strict=True):
@@ -198,6 +203,9 @@ def _assemble(network: Network, settings: Settings, tasks: list[LayerTask], chos
     for arch in arches:
         if isinstance(arch.engine, UnrolledArch):
             continue
+        if arch.engine.weight_memory is MemoryKind.SPRAM and not settings.loadable:
+            raise DovetailError(f"settings: layer {arch.name!r} has its weights in SPRAM, which is empty until it is "
+                                "loaded: loadable must be true")
         rows = max(arch.engine.lane_rows, arch.engine.folds * arch.engine.lane_positions, arch.engine.beats)
         if settings.loadable and rows > LOADABLE_ROWS:
             raise DovetailError(f"settings: layer {arch.name!r} has a memory of {rows} rows, too many for loadable: "

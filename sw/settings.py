@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..hw.arch import AccumulatorKind, EngineKind, Mode, SelectKind
+from ..hw.arch import AccumulatorKind, EngineKind, MemoryKind, Mode, SelectKind
 from ..hw.errors import DovetailError
 
 __all__ = ["Device", "LayerSettings", "Settings", "read_settings"]
@@ -58,6 +58,7 @@ class LayerSettings:
     buffers: int | None = None
     vectors: int | None = None
     soft: int | None = None
+    weight_memory: MemoryKind | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,8 @@ LEAST = {"soft": 0}
 #: Longest settings file.
 MAX_BYTES = 1 << 20
 
-_ENUMS = {"mode": Mode, "engine": EngineKind, "accumulator": AccumulatorKind, "kwta": SelectKind, "device": Device}
+_ENUMS = {"mode": Mode, "engine": EngineKind, "accumulator": AccumulatorKind, "kwta": SelectKind, "device": Device,
+          "weight_memory": MemoryKind}
 _KWTA = (SelectKind.GLOBAL, SelectKind.LOCAL)
 
 

@@ -4,7 +4,10 @@
 import pytest
 from amaranth.sim import Simulator
 
+from dovetail.boards.cells import Family, count_cells
+from dovetail.hw.arch import MemoryKind
 from dovetail.hw.rom import Rom
+from dovetail.hw.verilog import emit_rtlil
 
 
 def read(dut, addresses, *, writes=(), enables=None):
@@ -61,3 +64,32 @@ def test_load_writes_its_own_chunks_only():
 def test_init_wrong(init, message):
     with pytest.raises(ValueError, match=message):
         Rom(width=4, depth=2, init=init)
+
+
+def test_spram():
+    """Empty at first; a row is written, then read; a write takes the port from a read."""
+    dut = Rom(width=40, depth=5, init=[7, 7, 7, 7, 7], load_id=2, kind=MemoryKind.SPRAM)
+    writes = [(2, 3, 0x1234_5678), (3, 3, 0x9a), (2, 4, 5), (4, 0, 0xffff_ffff)]
+    assert read(dut, [3, 0, 4, 3], writes=writes) == [0x9a_1234_5678, 0, 5, 0x9a_1234_5678]
+
+
+def test_spram_wrong():
+    with pytest.raises(ValueError, match=r"^load_id must be given for SPRAM, not None$"):
+        Rom(width=4, depth=2, init=[], kind=MemoryKind.SPRAM)
+
+
+@pytest.mark.parametrize(("kind", "load_id", "style"), [
+    (MemoryKind.AUTO, None, None), (MemoryKind.BLOCK_RAM, None, "block"), (MemoryKind.BLOCK_RAM, 0, "block"),
+    (MemoryKind.LUT_RAM, None, "logic"), (MemoryKind.LUT_RAM, 0, "distributed"), (MemoryKind.SPRAM, 0, "huge")])
+def test_style_arrives(kind, load_id, style):
+    text = emit_rtlil(Rom(width=4, depth=2, init=[1], load_id=load_id, kind=kind), name="top")
+    assert (f'ram_style "{style}"' in text) if style else "ram_style" not in text
+    assert ("$meminit_v2" in text) == (kind is not MemoryKind.SPRAM)
+
+
+@pytest.mark.parametrize(("kind", "block_rams"), [
+    (MemoryKind.AUTO, 0), (MemoryKind.BLOCK_RAM, 1), (MemoryKind.LUT_RAM, 0)])
+def test_kinds_in_synthesis(kind, block_rams):
+    """A few rows, which synthesis would not keep in block RAM by itself."""
+    rom = Rom(width=8, depth=32, init=[row * 37 & 255 for row in range(32)], kind=kind)
+    assert count_cells(rom, Family.ECP5).bram == block_rams

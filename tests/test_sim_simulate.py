@@ -253,6 +253,20 @@ def test_engines_agree_with_resets(zoo, engine):
     assert not {9, 20, 21} & {cycle for times in result.times.values() for cycle in times.tolist()}
 
 
+@pytest.mark.parametrize("engine", list(Engine))
+def test_setup(zoo, engine):
+    """Words that are sent first change the table, which no reset clears, and nothing else; no time is counted."""
+    inputs, expected = zoo_job(40)
+    given = {"table_i": [3, 3], "pipe_i": [1]}
+    result = zoo(engine).run(inputs, dict.fromkeys(expected, 40), stall_seed=1, setup=given)
+    again = zoo(engine).run(inputs, dict.fromkeys(expected, 40), stall_seed=1)
+    assert_same(again.outputs, expected)
+    assert_same(result.times, again.times)
+    address = inputs["table_i"]
+    expected["table_o"]["seen"] = expected["table_o"]["seen"] + 2 * (address == 3)
+    assert_same(result.outputs, expected)
+
+
 def test_seeds_stall_differently_and_repeatably(zoo):
     inputs, expected = zoo_job(40)
     times = {}
@@ -393,6 +407,8 @@ def test_engine_wrong():
     ({}, {}, {}, ValueError, "Inputs and outputs must not both be without words"),
     ({"i": [1]}, {"o": 1}, {"restart": {"o": 0}}, ValueError,
      "Restart must name streams of the design out of ['i'], not 'o'"),
+    ({"i": [1]}, {"o": 1}, {"setup": {"o": [0]}}, ValueError,
+     "Setup must name streams of the design out of ['i'], not 'o'"),
     ({"i": [1]}, {"o": 1}, {"restart": {"i": 2}}, ValueError, "Restart of 'i' must be in 0..1, not 2"),
     ({"i": [1]}, {"o": 1}, {"reset_at": [3, -2]}, ValueError, "reset_at must hold cycles from 0, not -2"),
     ({"i": [1]}, {"o": 1}, {"idle_limit": 0}, ValueError, "idle_limit must be at least 1, not 0"),
