@@ -148,10 +148,10 @@ def place(width: int, depth: int, kind: Memory, fabric: Fabric, *, block: bool |
     return chosen
 
 
-def place_words(width: int, depth: int, fabric: Fabric, *, written: bool = False) -> list[PlacedMemory]:
+def place_words(width: int, depth: int, fabric: Fabric, *, written: bool = False, block: bool | None = None) -> list[PlacedMemory]:
     """Where the chunks of a `dovetail.hw.rom.Rom` go, each of 32 bits of the words at most."""
     kind = Memory.PLAIN if written else Memory.TABLE
-    return [place(min(32, width - low), depth, kind, fabric) for low in range(0, width, 32)]
+    return [place(min(32, width - low), depth, kind, fabric, block=block) for low in range(0, width, 32)]
 
 
 @dataclass(frozen=True)

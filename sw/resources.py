@@ -18,6 +18,7 @@ from ..hw.arch import (
     AccumulatorKind,
     EngineArch,
     LayerArch,
+    MemoryKind,
     NetworkArch,
     PoolArch,
     PoolAxis,
@@ -113,6 +114,7 @@ class Tally:
     lut_ram: int = 0
     block_ram: int = 0
     multiplier: int = 0
+    spram: int = 0
 
     def memory(self, placed: PlacedMemory, count: int = 1, *, depth: int = 16, left: float = 1.0) -> None:
         """``count`` memories in the same kind of place; of a table ``depth``, and the part of its columns ``left``."""
@@ -128,12 +130,12 @@ class Tally:
         self.ff["memory bits"] += count * placed.register_bits
         self.ff["memory bypass"] += count * placed.bypass_registers
 
-    def words(self, width: int, depth: int, count: int = 1, *, written: bool = False) -> float:
+    def words(self, width: int, depth: int, count: int = 1, *, written: bool = False, block: bool | None = None) -> float:
         """``count`` memories of the compiled network; ``written`` where they can be loaded.
 
         Returns what part of the columns is left: in a table of a few rows, kept in logic, many columns are the same.
         """
-        placed = place_words(width, depth, self.fabric, written=written)
+        placed = place_words(width, depth, self.fabric, written=written, block=block)
         left = 1.0
         if placed[0].table_bits:
             columns, kinds = width * count, 2.0**min(depth, 60)
@@ -161,7 +163,7 @@ class Tally:
             lut=round(sum(lut.get(name, 2.4 if name == 'soft product' else 0.0) * amount for name, amount in self.lut.items()))
             + LUT_RAM_COST * self.lut_ram,
             ff=round(sum(ff.get(name, 0.0) * amount for name, amount in self.ff.items())),
-            block_ram=self.block_ram, multiplier=self.multiplier)
+            block_ram=self.block_ram, multiplier=self.multiplier, spram=self.spram)
 
 
 def tally_engine(t: Tally, arch: EngineArch, *, loadable: bool = False) -> None:
@@ -187,7 +189,11 @@ def tally_engine(t: Tally, arch: EngineArch, *, loadable: bool = False) -> None:
     # Lanes: replay buffer, row table, sequencer, weights.
     pair_bits = value + (bits_for(arch.lane_positions) if arch.indexed else 0)
     t.memory(place(pair_bits, 2 << slot_bits, Memory.PLAIN, t.fabric), lanes)
-    t.words(arch.banks * arch.slot_bits, arch.lane_rows, lanes, written=loadable)
+    if arch.weight_memory is MemoryKind.SPRAM:
+        t.spram += lanes * ceil_div(arch.banks * arch.slot_bits, 16) * ceil_div(arch.lane_rows, 1 << 14)
+    else:
+        block = None if arch.weight_memory is MemoryKind.AUTO else arch.weight_memory is MemoryKind.BLOCK_RAM
+        t.words(arch.banks * arch.slot_bits, arch.lane_rows, lanes, written=loadable, block=block)
     if arch.row_table:
         t.words(row_bits + bits_for(arch.most_rows + 1), arch.folds * arch.lane_positions, lanes, written=loadable)
         t.lut["lane row"] += lanes * row_bits
