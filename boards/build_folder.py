@@ -35,7 +35,7 @@ from .self_check import hex_lines, testbench
 __all__ = ["SCHEMA", "Build", "check_output", "check_verilog", "read_build", "write_build"]
 
 #: Version of the folder's layout; a reader takes exactly this one.
-SCHEMA = "dovetail-build/3"
+SCHEMA = "dovetail-build/4"
 
 #: What reading a folder that somebody edited, or that a disk lost half of, can raise.
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, NotImplementedError,
