@@ -51,7 +51,7 @@ class Cells:
     ff: int
     bram: int
     dsp: int
-    spram: int
+    spram: int = 0
     lut_equivalents: int
 
 
