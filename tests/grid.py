@@ -39,7 +39,7 @@ AXES = {
     "lanes": ("one", "row", "all", "unrolled"),
     "mode": (ONLY, SOME, ALL),
 }
-MOST_LANES = 25         # with more, a network is not small any more
+MOST_TAPS = {"all": 9, "unrolled": 25}      # with more, a network is not small any more
 MOST_ELEMENTS = 4_000   # of an image, and
 MOST_PRODUCTS = 20_000  # multiplications of a convolution, that are drawn
 INPUT_SCALE, WEIGHT_SCALE = 2.0**-4, 2.0**-3
@@ -123,7 +123,7 @@ def _fits(values: dict[str, Any]) -> bool:
     lanes, taps = values.get("lanes"), math.prod(values.get("kernel", ()))
     if lanes == "unrolled" and (values.get("channels", 1) != 1 or values.get("mode", SOME) is not SOME):
         return False
-    return len(_dimensions(values)) < 2 and not (lanes in ("all", "unrolled") and taps > MOST_LANES)
+    return len(_dimensions(values)) < 2 and taps <= MOST_TAPS.get(lanes, taps)
 
 
 def possible_pairs() -> set[frozenset]:
@@ -344,7 +344,7 @@ POINTS = (
     ), average=True),
     Point((5, 5), (
         Conv(10, (7, 7), (3, 3), (1, 1, 1, 1), SKEW, "row", SOME, 24, None),
-        Conv(24, (5, 5), (1, 1), (3, 3, 3, 3), SKEW, "all", SOME, 2, 1),
+        Conv(24, (5, 5), (1, 1), (3, 3, 3, 3), SKEW, "row", SOME, 2, 1),
     )),
     Point((3, 11), (
         Conv(3, (2, 3), (1, 3), (2, 0, 1, 3), None, "all", ALL, 3, None),
@@ -365,7 +365,7 @@ POINTS = (
         Conv(1, (3, 3), (1, 1), (0, 0, 0, 0), None, "one", SOME, 24, None),
         Conv(24, (3, 3), (3, 3), (2, 0, 1, 3), OVERLAPPING, "row", ONLY, 4, None),
     )),
-    Point((26, 23), (
+    Point((21, 22), (
         Conv(1, (1, 1), (1, 1), (0, 0, 0, 0), OVERLAPPING, "unrolled", SOME, 24, None),
         Conv(24, (7, 7), (3, 3), (0, 0, 0, 0), HALVES, "row", ONLY, 3, 2),
     ), scores=0),
