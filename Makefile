@@ -4,6 +4,7 @@
 #   make test    lint, types and tests
 #   make lint    lint and types only
 #   make fuzz    10,000 damaged model files, instead of the 300 of `make test`: for the night
+#   make grid    100 random convolution networks through every model and the RTL, and 4,000 files: for the night
 #   make bench   the measurements in benchmarks/
 #   make docs    the tables of docs/operators.md, from the cases that test them
 #   make clean   remove .venv and what the tools left behind
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 COMPILER := $(if $(filter-out default undefined,$(origin CXX)),$(CXX),$(shell command -v c++ || command -v g++ || command -v clang++))
 EXTRAS := $(if $(COMPILER),,zig)
 
-.PHONY: demo test lint fuzz bench docs clean
+.PHONY: demo test lint fuzz grid bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dovetail demo
@@ -35,6 +36,9 @@ lint: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	DOVETAIL_FUZZ_CASES=10000 $(BIN)/pytest -n 2 tests/test_fuzz_intake.py
+
+grid: $(VENV)/.installed-dev
+	DOVETAIL_GRID_CASES=100 $(BIN)/pytest -n 2 tests/test_sim_grid.py
 
 bench: $(VENV)/.installed-dev
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

@@ -64,7 +64,7 @@ def _limits() -> Iterator[str]:
         ("bytes of the file and its external data together", reader.MAX_FILE_BYTES), ("nodes", reader.MAX_NODES),
         ("elements of one input", reader.MAX_LENGTH), ("elements of any other computed value", walk.MAX_ELEMENTS),
         ("kernels, or positions, of a layer", linear.MAX_KERNELS), ("weights of a layer", linear.MAX_WEIGHTS),
-        ("weights of one that a few numbers stand for: groups, averages", linear.MAX_EXPANDED),
+        ("weights of one that a few numbers stand for: groups, dilations, averages", linear.MAX_EXPANDED),
     ):
         yield f"| {what} | {amount:,} |"
 

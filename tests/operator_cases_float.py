@@ -74,9 +74,10 @@ def layers() -> Iterator[Case]:
         yield taken("Conv", f"`auto_pad` {mode}", Result.LAYER, [node("Conv", "x k2", auto_pad=mode)], x=IMAGE)
     yield taken("Conv", "`group`: zeros between the groups", Result.LAYER, [node("Conv", "x kg", group=3)], x=IMAGE)
     yield taken("Conv", "`dilations` 1", Result.LAYER, [node("Conv", "x k2", dilations=[1, 1])], x=IMAGE)
-    yield refused("Conv", "other `dilations`", [node("Conv", "x k2", dilations=[2, 2])],
-                  "must have dilations 1, not [2, 2]; the nearest supported form is a larger kernel with zeros in it",
-                  x=IMAGE)
+    yield taken("Conv", "other `dilations`: zeros between the taps", Result.LAYER,
+                [node("Conv", "x k2", dilations=[2, 1], strides=[1, 2], pads=[1, 0, 1, 0])], x=IMAGE)
+    yield taken("Conv", "`group` and `dilations` together", Result.LAYER,
+                [node("Conv", "x kg", group=3, dilations=[2, 3])], x=IMAGE)
     yield refused("Conv", "3-D", [node("Conv", "x k3")],
                   "must take an image (channels, height, width) or a signal (channels, width), not the shape (3, 4, "
                   "4, 4); windows over three axes are not supported", x=VOLUME)
@@ -263,8 +264,8 @@ def pools() -> Iterator[Case]:
             yield taken(op, f"`auto_pad` {mode}", result, [*pool, node(op, of, kernel_shape=[2, 2], auto_pad=mode)],
                         x=shape)
         yield refused(op, "other `dilations`", [*pool, node(op, of, kernel_shape=[2, 2], dilations=[2, 1])],
-                      "must have dilations 1, not [2, 1]; the nearest supported form is a larger kernel with zeros in "
-                      "it", x=shape, opset=21)
+                      "must have dilations 1, not [2, 1]; the nearest supported form takes every pixel of its window",
+                      x=shape, opset=21)
         yield taken(op, "`dilations` 1", result, [*pool, node(op, of, kernel_shape=[2, 2], dilations=[1, 1])], x=shape,
                     opset=21)
         yield refused(op, "3-D", [node(op, "x", kernel_shape=[2, 2, 2])],

@@ -96,9 +96,12 @@ QUANT = {"domain": QONNX}
     ((2, 4, 4, 4), [node("Conv", "x k3")],
      "node 'conv_n' (Conv) must take an image (channels, height, width) or a signal (channels, width), not the shape "
      "(2, 4, 4, 4); windows over three axes are not supported"),
-    ((2, 4, 4), [node("Conv", "x k", dilations=[2, 1])],
-     "node 'conv_n' (Conv) must have dilations 1, not [2, 1]; the nearest supported form is a larger kernel with zeros "
-     "in it"),
+    ((2, 4, 4), [node("Conv", "x k", dilations=[2, 4])],
+     "node 'conv_n' (Conv) has a window that does not fit what it takes, of shape (2, 4, 4): kernel must fit into the "
+     "padded image, not (3, 5)"),
+    ((2, 4, 4), [node("Conv", "x k", dilations=[2])], "node 'conv_n' (Conv) must have 2 dilations, not [2]"),
+    ((2, 4, 4), [node("Conv", "x k", dilations=[2, 0])],
+     "node 'conv_n' (Conv) must have positive kernel_shape, strides and dilations, not [2, 2], [1, 1] and [2, 0]"),
     ((3, 4, 4), [node("Conv", "x k")],
      "node 'conv_n' (Conv) must have weights (kernels, 3 channels / groups, height, width), not of shape (3, 2, 2, 2) "
      "in 1 groups"),
@@ -108,7 +111,7 @@ QUANT = {"domain": QONNX}
     ((2, 4, 4), [node("Conv", "x k", kernel_shape=[3, 2])],
      "node 'conv_n' (Conv) must have kernel_shape [2, 2] like its weights, not [3, 2]"),
     ((2, 4, 4), [node("Conv", "x k", strides=[0, 1])],
-     "node 'conv_n' (Conv) must have positive kernel_shape and strides, not [2, 2] and [0, 1]"),
+     "node 'conv_n' (Conv) must have positive kernel_shape, strides and dilations, not [2, 2], [0, 1] and [1, 1]"),
     ((2, 4, 4), [node("Conv", "x k", pads=[0, 0, -1, 0])],
      "node 'conv_n' (Conv) must have pads that are not negative, not [0, 0, -1, 0]"),
     ((2, 4, 4), [node("Conv", "x k", pads=[0, 0])], "node 'conv_n' (Conv) must have 4 pads, not [0, 0]"),
@@ -125,8 +128,8 @@ QUANT = {"domain": QONNX}
     ((2, 4, 4), [CONV, node("MaxPool", "c", kernel_shape=[2, 2], pads=[0, 0, 0, 2])],
      "node 'maxpool_n' (MaxPool) must have pads smaller than its kernel (2, 2), not (0, 0, 0, 2)"),
     ((2, 4, 4), [CONV, node("MaxPool", "c", kernel_shape=[2, 2], dilations=[2, 2])],
-     "node 'maxpool_n' (MaxPool) must have dilations 1, not [2, 2]; the nearest supported form is a larger kernel with "
-     "zeros in it"),
+     "node 'maxpool_n' (MaxPool) must have dilations 1, not [2, 2]; the nearest supported form takes every pixel of "
+     "its window"),
     ((2, 4, 4), [CONV, node("MaxPool", "c", "p at", kernel_shape=[2, 2]), node("Identity", "at")],
      "node 'identity_n' (Identity) must take one computed value, that of the node before it: the nearest supported "
      "form is a straight line of layers without branches"),
@@ -143,7 +146,7 @@ QUANT = {"domain": QONNX}
     ((4,), [node("GlobalAveragePool", "x")],
      "node 'globalaveragepool_n' (GlobalAveragePool) must take an image or a signal, not the shape (4,)"),
     ((600, 16, 4), [node("GlobalAveragePool", "x")],
-     "node 'globalaveragepool_n' (GlobalAveragePool) must have at most 16777216 weights, zeros between groups "
+     "node 'globalaveragepool_n' (GlobalAveragePool) must have at most 16777216 weights, zeros between groups and taps "
      "included, not 23040000"),
     ((2, 4, 4), [node("Pad", "x p8 one"), node("Conv", "pad k")], "node 'pad_n' (Pad) must pad with zeros"),
     ((2, 4, 4), [node("Pad", "x p8c"), node("Conv", "pad k")],

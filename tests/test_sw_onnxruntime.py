@@ -50,7 +50,17 @@ def test_conv_groups(groups, kernels, channels):
 
 
 @pytest.mark.parametrize("attributes", [
-    {}, {"strides": [2], "pads": [2, 1]}, {"auto_pad": "SAME_LOWER"}, {"group": 2}])
+    {"dilations": [2, 2]}, {"dilations": [1, 3], "strides": [2, 1], "pads": [1, 0, 2, 3]},
+    {"dilations": [3, 2], "group": 2, "auto_pad": "VALID"}])
+def test_conv_dilated(attributes):
+    """A dilated convolution is one with zeros between its taps."""
+    model = compare([node("Conv", "x p0 p1", **attributes)],
+                    parameters((4, 4 // attributes.get("group", 1), 3, 2), (4,)), (4, 9, 8))
+    assert np.count_nonzero(model.layers[0].mask, axis=1).tolist() == [24 // attributes.get("group", 1)] * 4
+
+
+@pytest.mark.parametrize("attributes", [
+    {}, {"strides": [2], "pads": [2, 1]}, {"auto_pad": "SAME_LOWER"}, {"group": 2}, {"dilations": [3], "group": 2}])
 def test_conv_signal(attributes):
     nodes = [node("Conv", "x p0 p1", "c", **attributes), node("Relu", "c", "r"),
              node("MaxPool", "r", "m", kernel_shape=[3], strides=[2], pads=[1, 1])]

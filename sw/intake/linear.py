@@ -10,14 +10,14 @@ from ..model import Affine, FloatLayer
 from ..window import Window
 from .chain import check_finite
 from .graph import Node, Tensor, trouble
-from .spatial import image_shape, make_window, spatial_shape
+from .spatial import dilations, image_shape, make_window, spatial_shape
 from .walk import Scope, Value, spread
 
 __all__ = ["MAX_EXPANDED", "MAX_KERNELS", "AVERAGES", "average_pool", "conv", "gemm", "global_average", "matmul"]
 
 MAX_KERNELS = 65_536
 MAX_WEIGHTS = 2**26    # of one layer
-MAX_EXPANDED = 2**24   # of one that a few numbers of the file stand for: grouped convolutions, averages
+MAX_EXPANDED = 2**24   # of one that a few numbers of the file stand for: grouped or dilated convolutions, averages
 
 AVERAGES = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 """Operators whose layers are averages."""
@@ -36,7 +36,7 @@ def _layer(
     if weights.codes is not None and weights.scale is not None:
         codes, scales = arrange(weights.codes), arrange(weights.scale) * factor
         scale = scales.max(axis=1)
-        # Where a grouped convolution is spread out, what is outside the group has no scale.
+        # Where a convolution is spread out, what is outside the group or between the taps has no scale.
         if ((scales != scale[:, np.newaxis]) & (scales != 0)).any():
             raise trouble(node, "must have weights with one scale a kernel; the nearest supported form quantises them "
                                 "per tensor or along the axis of the kernels")
@@ -53,7 +53,7 @@ def _check_size(node: Node, kernels: int, positions: int, limit: int) -> None:
     if max(kernels, positions) > MAX_KERNELS:
         raise trouble(node, f"must have at most {MAX_KERNELS} kernels and positions, not {(kernels, positions)!r}")
     if kernels * positions > limit:
-        raise trouble(node, f"must have at most {limit} weights, zeros between groups included, "
+        raise trouble(node, f"must have at most {limit} weights, zeros between groups and taps included, "
                             f"not {kernels * positions}")
 
 
@@ -104,7 +104,7 @@ def matmul(scope: Scope, node: Node, value: Value) -> Value:
 
 
 def conv(scope: Scope, node: Node, value: Value) -> Value:
-    """Convolution over one or two axes; a grouped one becomes a dense one with zeros between the groups."""
+    """Convolution over one or two axes; a grouped or dilated one has zeros between its groups, and between its taps."""
     if scope.tensor(node, 0) is not None:
         raise trouble(node, "must have the computed value as its first input")
     weights = scope.given(node, 1)
@@ -115,12 +115,15 @@ def conv(scope: Scope, node: Node, value: Value) -> Value:
         raise trouble(node, f"must have weights (kernels, {channels} channels / groups, height, width), not of shape "
                             f"{weights.values.shape!r} in {groups} groups")
     window, _ = make_window(node, value, kernel=kernel)
-    _check_size(node, kernels, window.positions, MAX_WEIGHTS if groups == 1 else MAX_EXPANDED)
+    apart = dilations(node, len(kernel))
+    limit = MAX_WEIGHTS if groups == 1 and max(apart) == 1 else MAX_EXPANDED
+    _check_size(node, kernels, window.positions, limit)
 
     def arrange(array: np.ndarray) -> np.ndarray:
-        rows = np.zeros((groups, kernels // groups, groups, array.size // kernels), array.dtype)
-        for group in range(groups):
-            rows[group, :, group] = array.reshape(groups, kernels // groups, -1)[group]
+        rows = np.zeros((groups, kernels // groups, groups, per_group, *window.kernel[-len(kernel):]), array.dtype)
+        taps = tuple(slice(None, None, step) for step in apart)
+        for group, mine in enumerate(array.reshape(groups, kernels // groups, per_group, *kernel)):
+            rows[group, :, group, :, *taps] = mine
         return rows.reshape(kernels, window.positions)
 
     bias = None

@@ -8,7 +8,7 @@ from ..window import Window
 from .graph import Node, trouble
 from .walk import MAX_ELEMENTS, Scope, Value
 
-__all__ = ["MAX_GATHERED", "image_shape", "make_window", "max_pool_step", "pad", "spatial_shape"]
+__all__ = ["MAX_GATHERED", "dilations", "image_shape", "make_window", "max_pool_step", "pad", "spatial_shape"]
 
 MAX_GATHERED = 2**24   # elements of all windows of one input, which are copied out to be multiplied
 
@@ -34,6 +34,11 @@ def _list(node: Node, name: str, count: int, default: int) -> list[int]:
     return [int(number) for number in found]
 
 
+def dilations(node: Node, axes: int) -> list[int]:
+    """Pixels from one tap of a window to the next, along each axis."""
+    return _list(node, "dilations", axes, 1)
+
+
 def _automatic(node: Node, size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Pads before and after one axis that ``auto_pad`` stands for."""
     mode = node.attributes.get("auto_pad", "NOTSET")
@@ -48,7 +53,8 @@ def _automatic(node: Node, size: int, kernel: int, stride: int) -> tuple[int, in
 def make_window(node: Node, value: Value, *, kernel: list[int] | None = None) -> tuple[Window, bool]:
     """Make the window of a Conv, MaxPool or AveragePool.
 
-    ``auto_pad`` and ``ceil_mode`` become pads; zeros of a Pad before it are added.
+    ``auto_pad`` and ``ceil_mode`` become pads; zeros of a Pad before it are added. The window of a dilated convolution
+    has the pixels between its taps, too.
 
     Parameters
     ----------
@@ -74,11 +80,14 @@ def make_window(node: Node, value: Value, *, kernel: list[int] | None = None) ->
     if len(kernel) != axes:
         raise trouble(node, f"must have windows of {axes} axes like what it takes, not {kernel!r}")
     strides = _list(node, "strides", axes, 1)
-    if min(*kernel, *strides) < 1:
-        raise trouble(node, f"must have positive kernel_shape and strides, not {kernel!r} and {strides!r}")
-    if any(number != 1 for number in _list(node, "dilations", axes, 1)):
-        raise trouble(node, f"must have dilations 1, not {node.attributes['dilations']!r}; the nearest supported form "
-                            "is a larger kernel with zeros in it")
+    apart = dilations(node, axes)
+    if min(*kernel, *strides, *apart) < 1:
+        raise trouble(node, "must have positive kernel_shape, strides and dilations, not "
+                            f"{kernel!r}, {strides!r} and {apart!r}")
+    if node.op != "Conv" and max(apart) > 1:
+        raise trouble(node, f"must have dilations 1, not {apart!r}; the nearest supported form takes every pixel of "
+                            "its window")
+    kernel = [(size - 1) * step + 1 for size, step in zip(kernel, apart, strict=True)]
     pads = _list(node, "pads", 2 * axes, 0)
     image = [height, width][2 - axes:]
     if node.attributes.get("auto_pad", "NOTSET") != "NOTSET":
