@@ -1,7 +1,7 @@
 """How commands print: tables and JSON to stdout, progress to stderr."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["print_json", "print_table", "working"]
+__all__ = ["following", "print_json", "print_table", "working"]
 
 WIDE = 160   # characters of a table where there is no terminal
 
@@ -49,3 +49,16 @@ def working(what: str) -> Iterator[None]:
     else:
         console.print(escape(what), highlight=False)
         yield
+
+
+@contextmanager
+def following(what: str) -> Iterator[Callable[[str], None]]:
+    """As `working`, for work that tells how far it is: on a terminal the spinner shows what the function is told."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(what) as status:
+            yield lambda text: status.update(f"{escape(what)}: {escape(text)}")
+        console.print(f"[green]✓[/green] {escape(what)}")
+    else:
+        console.print(escape(what), highlight=False)
+        yield lambda text: None
