@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ..hw.errors import DovetailError
-from . import compile, demo, diff, doctor, inspect, simulate
+from . import compile, demo, diff, doctor, inspect, simulate, sweep
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -21,6 +21,7 @@ COMMANDS = (
     compile,
     simulate,
     diff,
+    sweep,
     doctor,
 )
 
