@@ -1,6 +1,7 @@
 """Running a sweep: points on a Dask cluster, results in a folder that a killed sweep takes up again."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,11 +23,15 @@ PATIENCE_SECONDS = 30
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file such that it is there whole, as it was before, or not at all, whenever this process ends."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def run_sweep(
@@ -130,7 +135,8 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Client]:
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         if scheduler is None:
             with (LocalCluster(n_workers=workers or os.cpu_count() or 1, threads_per_worker=1, processes=True,
-                               memory_limit=None, dashboard_address=None) as cluster, Client(cluster) as client):
+                               memory_limit=None, dashboard_address="127.0.0.1:0",
+                               silence_logs=logging.ERROR) as cluster, Client(cluster) as client):
                 yield client
             return
         try:
