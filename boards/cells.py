@@ -1,38 +1,14 @@
 """What a design takes on a device family, counted by Yosys: synthesis only, nothing placed."""
 
-import json
-import tempfile
 from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
 
 from amaranth.lib import wiring
 
 from ..hw.verilog import emit_rtlil
-from ..hw.yosys import run_yosys
+from .devices import Family
+from .synth import Design, Language, Synthesis, synthesise
 
-__all__ = ["Cells", "Family", "count_cells"]
-
-
-class Family(Enum):
-    """Families of devices that Yosys synthesises alike."""
-
-    ECP5 = "ecp5"
-    ICE40 = "ice40"
-    ICE40_DSP = "ice40-dsp"     # with the multipliers of the UltraPlus devices
-    XCUP = "xcup"               # Xilinx UltraScale+
-
-
-_SCRIPTS = {
-    Family.ECP5: "synth_ecp5 -top top",
-    Family.ICE40: "synth_ice40 -top top",
-    Family.ICE40_DSP: "synth_ice40 -dsp -top top",
-    Family.XCUP: "synth_xilinx -family xcup -flatten -noiopad -top top",
-}
-
-#: Look-up tables that a memory takes.
-_XILINX_LUT_RAM = {"RAM32X1D": 2, "RAM32M": 4, "RAM32M16": 8, "RAM64X1S": 1, "RAM64X1D": 2, "RAM64M": 4, "RAM64M8": 8,
-                   "RAM128X1S": 2, "RAM128X1D": 4, "RAM256X1S": 4, "RAM256X1D": 8, "RAM512X1S": 8}
+__all__ = ["Cells", "Family", "cells_of", "count_cells"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +17,15 @@ class Cells:
 
     Members
     -------
-    lut, ff, bram, dsp : int
-        Look-up tables (of 4 inputs; of up to 6 on UltraScale+), flip-flops, block RAMs (DP16KD, SB_RAM40_4K; a RAMB36E2
-        is two RAMB18E2) and multipliers (MULT18X18D, SB_MAC16, DSP48E2).
+    lut, ff, bram, dsp, spram : int
+        Look-up tables (of 4 inputs; UltraScale+: up to 6), flip-flops, block RAMs (DP16KD, SB_RAM40_4K; UltraScale+:
+        halves of 18 kbit), multipliers (MULT18X18D, SB_MAC16, DSP48E2) and large memories (SB_SPRAM256KA, URAM288).
     carry, lut_ram : int
-        Carry cells (CCU2C, SB_CARRY, CARRY4), and memories made of look-up tables (DPR16X4, RAM32M16 and its kind).
+        Carry cells (CCU2C, SB_CARRY, CARRY4), and memories of 16 x 4 bits made of look-up tables (UltraScale+: look-up
+        tables that are memories or shift registers).
     lut_equivalents : int
-        Places for look-up tables that are taken: on ECP5 a CCU2C takes two and a DPR16X4 four; on iCE40 and UltraScale+
-        a carry shares its place with look-up tables. On UltraScale+ memories and shift registers take one to eight.
+        Places for look-up tables that are taken: on ECP5 a CCU2C takes two and a DPR16X4 four; on iCE40 a carry shares
+        its place with a look-up table. UltraScale+: look-up tables, memories of them included.
     """
 
     lut: int
@@ -57,6 +34,7 @@ class Cells:
     ff: int
     bram: int
     dsp: int
+    spram: int
     lut_equivalents: int
 
 
@@ -77,25 +55,23 @@ def count_cells(component: wiring.Component, family: Family) -> Cells:
     ToolFailed
         If Yosys fails.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "top.il").write_text(emit_rtlil(component, name="top"))
-        # Flattened first: with hierarchy, Yosys 0.70 stops in abc_ops_reintegrate on some designs.
-        run_yosys(f"read_rtlil top.il; proc; flatten; opt_clean -purge; {_SCRIPTS[family]}; "
-                  "tee -q -o stat.json stat -json", folder=folder)
-        text = (folder / "stat.json").read_text()
-    counts = json.loads(text[text.index("{"):])["design"]["num_cells_by_type"]
+    design = Design(text=emit_rtlil(component, name="top"), language=Language.RTLIL, top="top")
+    return cells_of(synthesise(design, family))
+
+
+def cells_of(synthesis: Synthesis) -> Cells:
+    """The counts that the families have in common."""
+    counts, family = synthesis.counts, synthesis.family
 
     def total(*prefixes: str) -> int:
         return sum(count for cell, count in counts.items() if cell.startswith(prefixes))
 
-    lut, carry = total("LUT", "SB_LUT4"), total("CCU2C", "SB_CARRY", "CARRY")
-    lut_ram, more = total("TRELLIS_DPR16X4", *_XILINX_LUT_RAM), 0
-    if family is Family.ECP5:
-        more = 2 * carry + 4 * lut_ram
-    elif family is Family.XCUP:
-        more = total("SRL") + sum(size * counts.get(cell, 0) for cell, size in _XILINX_LUT_RAM.items())
+    if family is Family.XCUP:
+        lut, carry, lut_ram = total("LUT"), total("CARRY"), 8 * total("RAM32M16", "RAM64M8") + total("SRL", "RAM32X1")
+        return Cells(lut=lut, carry=carry, lut_ram=lut_ram, ff=total("FD"), bram=total("RAMB18") + 2 * total("RAMB36"),
+                     dsp=total("DSP"), spram=total("URAM"), lut_equivalents=lut + lut_ram)
+    lut, carry, lut_ram = total("LUT4", "SB_LUT4"), total("CCU2C", "SB_CARRY"), total("TRELLIS_DPR16X4")
     return Cells(
-        lut=lut, carry=carry, lut_ram=lut_ram, ff=total("TRELLIS_FF", "SB_DFF", "FD"),
-        bram=total("DP16KD", "SB_RAM40", "RAMB18") + 2 * total("RAMB36"), dsp=total("MULT18X18D", "SB_MAC16", "DSP48"),
-        lut_equivalents=lut + more)
+        lut=lut, carry=carry, lut_ram=lut_ram, ff=total("TRELLIS_FF", "SB_DFF"), bram=total("DP16KD", "SB_RAM40"),
+        dsp=total("MULT18X18D", "SB_MAC16"), spram=total("SB_SPRAM"),
+        lut_equivalents=lut + (2 * carry + 4 * lut_ram if family is Family.ECP5 else 0))
