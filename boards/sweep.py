@@ -15,6 +15,7 @@ from typing import Any
 from ..hw.arch import Mode
 from ..hw.errors import DovetailError
 from ..sw.settings import MAX_BYTES, Device
+from .devices import DEVICES
 
 __all__ = ["OBJECTIVES", "Point", "Sweep", "point_key", "read_sweep", "software"]
 
@@ -58,6 +59,8 @@ class Point:
         Of weights, masks and inputs, and of placement.
     by_unit : bool
         Synthesise the units of a layer one by one, too.
+    pnr : bool
+        Place and route; never where nothing places the device.
     clock_mhz : float
         What inferences per second are told for where nothing is placed.
     """
@@ -81,6 +84,7 @@ class Point:
     device: Device = Device.ECP5_85K
     seed: int = 0
     by_unit: bool = False
+    pnr: bool = False
     clock_mhz: float = 100.0
 
     @property
@@ -179,11 +183,13 @@ def _value(where: str, key: str, value: object) -> Any:
     if key in ("kernel", "image"):
         return _pair(where, key, value)
     if key in ("mode", "device"):
-        choices = {choice.value: choice for choice in (Mode if key == "mode" else Device)}
-        if value not in choices:
-            raise DovetailError(f"{where}: {key} must be one of {', '.join(choices)}, not {value!r}")
-        return choices[value]
-    if key == "by_unit":
+        choices = list(Mode if key == "mode" else Device)
+        for choice in choices:
+            if choice.value == value:
+                return choice
+        names = ", ".join(choice.value for choice in choices)
+        raise DovetailError(f"{where}: {key} must be one of {names}, not {value!r}")
+    if key in ("by_unit", "pnr"):
         if not isinstance(value, bool):
             raise DovetailError(f"{where}: {key} must be true or false, not {value!r}")
         return value
@@ -214,6 +220,8 @@ def _choices(where: str, table: Mapping[str, object]) -> dict[str, list[Any]]:
 def _point(where: str, values: Mapping[str, Any]) -> Point:
     """The point of one combination, without what does not matter for it."""
     values = dict(values)
+    if DEVICES[values.get("device", Point.device)].placer is None:
+        values.pop("pnr", None)
     if values.get("model") is not None:
         for key in _SHAPE:
             if key in values:

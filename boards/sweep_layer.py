@@ -20,9 +20,9 @@ def plan_layer(point: Point) -> PlannedLayer:
     """Plan a synthetic layer.
 
     It stands between two layers that are not built: one hands it what is selected, K of C elements or all of them, and
-    it selects for the other, in the sparse-sparse mode the same part of its own M by k-WTA. Weights are never zero where
-    the mask has one; every kernel has a multiplier of its own behind its sums, as in a quantised float model. A
-    convolution is padded such that it keeps the image's size.
+    it selects for the other, in the sparse-sparse mode the same part of its own M by k-WTA. No weight is zero where the
+    mask has one; every kernel has a factor of its own behind its sums, as in a quantised float model. A convolution is
+    padded such that it keeps the image's size.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def plan_layer(point: Point) -> PlannedLayer:
     # A vector leaves as many elements a beat as lanes take it in; of an image elements come one by one.
     wide = point.image is None and point.lanes is not None and point.lanes & (point.lanes - 1) == 0
     settings = Settings(
-        mode=point.mode, device=point.device, target_cycles=point.target_cycles and point.target_cycles * inside.vectors,
+        mode=point.mode, device=point.device,
+        target_cycles=point.target_cycles and point.target_cycles * inside.vectors,
         layers={
             "before": LayerSettings(mode=Mode.DENSE, lanes=1, banks=channels, drain_width=1),
             "layer": LayerSettings(lanes=point.lanes, banks=banks,

@@ -32,9 +32,10 @@ _SHORT = {"set_size": "N", "winners": "K", "density": "density", "weight_bits": 
 # Okabe and Ito's colours, which people tell apart whatever they see of them.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _MODES = {"dense": ("#000000", "x"), "sparse-dense": ("#D55E00", "s"), "sparse-sparse": ("#0072B2", "o")}
-_STYLE = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
-          "svg.hashsalt": "dovetail", "svg.fonttype": "none", "legend.frameon": False, "figure.dpi": 110,
-          "savefig.dpi": 110}
+_STYLE: dict[Any, Any] = {
+    "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+    "svg.hashsalt": "dovetail", "svg.fonttype": "none", "legend.frameon": False, "figure.dpi": 110, "savefig.dpi": 110,
+}
 
 
 def plot_sweep(rows: Sequence[Row], folder: Path, *, name: str, pareto: Sequence[str]) -> list[Path]:

@@ -10,12 +10,16 @@ from amaranth.lib import wiring
 from ..hw.arch import EngineArch
 from ..hw.errors import DovetailError
 from ..hw.network import LayerUnit, NetworkTop
+from ..hw.verilog import emit_rtlil
 from ..sim.cycles import cycles_per_inference, layer_cycles
 from ..sw.compile import Precision, compile_model
-from ..sw.settings import Device, Settings
-from .cells import Cells, Family, count_cells
+from ..sw.settings import Settings
+from .cells import cells_of, count_cells
+from .devices import DEVICES
+from .place import place
 from .sweep import Point, software
 from .sweep_layer import plan_layer, run_random
+from .synth import Design, Language, synthesise
 
 __all__ = ["COLUMNS", "Row", "measure"]
 
@@ -23,16 +27,14 @@ Row = dict[str, Any]
 
 #: Inputs that a model is timed on.
 SAMPLES = 8
-_FAMILIES = {Device.UP5K: Family.ICE40_DSP, Device.HX8K: Family.ICE40, Device.ECP5_25K: Family.ECP5,
-             Device.ECP5_45K: Family.ECP5, Device.ECP5_85K: Family.ECP5, Device.XCUP: Family.XCUP}
 
-#: What is measured, in the order of the table. ``cycles`` are per inference of a model, per vector or window of a layer;
-#: the throughput is that in a thousand cycles, and ``..._per_throughput`` what it would take to have one in a thousand.
+#: What is measured, in the order of the table. ``cycles`` are per inference of a model, and per vector of a layer, which
+#: is a window of a convolution. The throughput is how many of them pass in a thousand cycles.
 _MEASURED = (
     "multipliers", "used_lanes", "used_banks", "used_folds", "drain_width", "cycles", "cycles_per_inference",
     "useful_multiplications", "utilisation", "lut", "lut_ram", "carry", "lut_equivalents", "ff", "bram", "dsp",
-    "lut_windows", "lut_engine", "lut_stages", "lut_select", "inferences_per_second", "lut_per_throughput",
-    "dsp_per_throughput", "bram_per_throughput", "ff_per_throughput", "seconds",
+    "lut_windows", "lut_engine", "lut_stages", "lut_select", "fmax_mhz", "timing", "inferences_per_second",
+    "lut_per_throughput", "dsp_per_throughput", "bram_per_throughput", "ff_per_throughput", "seconds",
 )
 #: Columns of a table of results, beside the Pareto front's.
 COLUMNS = (*Point().parameters, *_MEASURED, *software(), "error")
@@ -67,30 +69,37 @@ def measure(point: Point, model: bytes | None = None, calibration: bytes | None 
     return row
 
 
-def _cells(cells: Cells, cycles: float) -> Row:
-    """Columns of what was counted; the throughput is 1000 / cycles."""
-    return {
-        "lut": cells.lut, "lut_ram": cells.lut_ram, "carry": cells.carry, "lut_equivalents": cells.lut_equivalents,
-        "ff": cells.ff, "bram": cells.bram, "dsp": cells.dsp,
-        **{f"{name}_per_throughput": round(count * cycles / 1000, 3) for name, count in (
-            ("lut", cells.lut_equivalents), ("dsp", cells.dsp), ("bram", cells.bram), ("ff", cells.ff))}}
+def _built(point: Point, component: wiring.Component, *, cycles: float, per_inference: float) -> Row:
+    """Columns of what the tools say; the throughput is 1000 / cycles."""
+    record = DEVICES[point.device]
+    design = Design(text=emit_rtlil(component, name="top"), language=Language.RTLIL, top="top")
+    synthesis = synthesise(design, record.family)
+    cells, row, clock = cells_of(synthesis), Row(), point.clock_mhz
+    for name in ("lut", "lut_ram", "carry", "lut_equivalents", "ff", "bram", "dsp"):
+        row[name] = getattr(cells, name)
+    for name, count in (("lut", cells.lut_equivalents), ("dsp", cells.dsp), ("bram", cells.bram), ("ff", cells.ff)):
+        row[f"{name}_per_throughput"] = round(count * cycles / 1000, 3)
+    if point.pnr:
+        placement = place(synthesis, record, seeds=(point.seed + 1,))
+        clock = round(placement.fmax_mhz, 2)
+        row |= {"fmax_mhz": clock, "timing": placement.timing.value}
+    row |= {"cycles": round(cycles, 3), "cycles_per_inference": per_inference,
+            "inferences_per_second": round(clock * 1e6 / per_inference, 1)}
+    return row
 
 
 def _layer(point: Point) -> Row:
-    planned, family = plan_layer(point), _FAMILIES[point.device]
+    planned, family = plan_layer(point), DEVICES[point.device].family
     times = layer_cycles(planned, run_random(point, planned))
     arch, vectors = planned.arch, planned.layer.vectors
-    cycles = times.cycles_per_inference / vectors
     unit = LayerUnit(arch, planned.images)
     row = {
         "multipliers": arch.engine.multipliers, "used_lanes": arch.engine.lanes, "drain_width": arch.engine.drain_width,
-        "cycles": round(cycles, 3), "cycles_per_inference": times.cycles_per_inference,
         "useful_multiplications": round(times.useful_multiplications / vectors, 3),
-        "utilisation": round(times.utilisation, 4),
-        "inferences_per_second": round(point.clock_mhz * 1e6 / times.cycles_per_inference, 1),
-        **_cells(count_cells(unit, family), cycles)}
+        "utilisation": round(times.utilisation, 4)}
     if isinstance(arch.engine, EngineArch):
         row |= {"used_banks": arch.engine.banks, "used_folds": arch.engine.folds}
+    row |= _built(point, unit, cycles=times.cycles_per_inference / vectors, per_inference=times.cycles_per_inference)
     if point.by_unit:
         parts: dict[str, list[wiring.Component | None]] = {
             "windows": [unit.entry], "engine": [unit.engine], "stages": [*unit.stages], "select": [unit.select]}
@@ -116,8 +125,5 @@ def _model(point: Point, model: bytes | None, calibration: bytes | None) -> Row:
             settings=Settings(target_cycles=point.target_cycles, mode=point.mode, device=point.device))
     plan = compiled.plan
     cycles = cycles_per_inference(plan, compiled.calibration[:SAMPLES])
-    engines = [layer.arch.engine for layer in plan.layers]
-    cells = count_cells(NetworkTop(plan.arch, plan.images), _FAMILIES[point.device])
-    return {
-        "multipliers": sum(engine.multipliers for engine in engines), "cycles": cycles, "cycles_per_inference": cycles,
-        "inferences_per_second": round(point.clock_mhz * 1e6 / cycles, 1), **_cells(cells, cycles)}
+    return {"multipliers": sum(layer.arch.engine.multipliers for layer in plan.layers),
+            **_built(point, NetworkTop(plan.arch, plan.images), cycles=cycles, per_inference=cycles)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import dask
+import dask.config
 from distributed import Client, Future, LocalCluster, as_completed
 
 from ..hw.errors import ToolFailed

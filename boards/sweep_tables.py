@@ -13,10 +13,11 @@ from .sweep_run import write_whole
 
 __all__ = ["mark_pareto", "problem", "write_tables"]
 
-_TEXTS = {"model", "calibration", "kernel", "image", "mode", "device", "dovetail", "code", "yosys", "error"}
-_REALS = {"density", "clock_mhz", "cycles", "cycles_per_inference", "useful_multiplications", "utilisation",
+_TEXTS = {"model", "calibration", "kernel", "image", "mode", "device", "timing", "dovetail", "code", "yosys",
+          "error"}
+_REALS = {"density", "clock_mhz", "fmax_mhz", "cycles", "cycles_per_inference", "useful_multiplications", "utilisation",
           "inferences_per_second", "seconds"}
-_FLAGS = {"by_unit", "pareto"}
+_FLAGS = {"by_unit", "pnr", "pareto"}
 
 
 def problem(row: Row) -> tuple[str, str]:
