@@ -28,8 +28,8 @@ Row = dict[str, Any]
 #: Inputs that a model is timed on.
 SAMPLES = 8
 
-#: What is measured, in the order of the table. ``cycles`` are per inference of a model, and per vector of a layer, which
-#: is a window of a convolution. The throughput is how many of them pass in a thousand cycles.
+#: What is measured, in the order of the table. ``cycles`` are per inference of a model, and per vector of a layer, a
+#: window of a convolution. The throughput is how many of them pass in a thousand cycles.
 _MEASURED = (
     "multipliers", "used_lanes", "used_banks", "used_folds", "drain_width", "cycles", "cycles_per_inference",
     "useful_multiplications", "utilisation", "lut", "lut_ram", "carry", "lut_equivalents", "ff", "bram", "dsp",
