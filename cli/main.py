@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ..hw.errors import DovetailError
-from . import compile, demo, diff, doctor, inspect, simulate, synth
+from . import compile, demo, diff, doctor, inspect, simulate, sweep, synth
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -22,6 +22,7 @@ COMMANDS = (
     simulate,
     diff,
     synth,
+    sweep,
     doctor,
 )
 

