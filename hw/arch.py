@@ -14,8 +14,9 @@ from .adders import AdderGraph
 
 __all__ = [
     "STAGE_LATENCY", "AccumulatorKind", "EngineArch", "EngineImages", "EngineKind", "LayerArch", "LayerImages",
-    "MemoryKind", "Mode", "NetworkArch", "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages", "SelectKind",
-    "StageImages", "ThresholdArch", "UnrolledArch", "UnrolledImages", "WindowArch", "bits_for", "ceil_div",
+    "MemoryKind", "Mode", "NetworkArch", "PoolArch", "PoolAxis", "ScaleArch", "SelectArch", "SelectImages",
+    "SelectKind", "StageImages", "ThresholdArch", "UnrolledArch", "UnrolledImages", "WindowArch", "bits_for",
+    "ceil_div",
 ]
 
 #: Cycles of one stage of requantisation.
