@@ -359,6 +359,7 @@ def _plan_toml(plan: Plan, made_with: str) -> str:
                       for key in ("lanes", "banks", "set_size", "columns", "drain_width", "soft")]
             lines += [f'accumulator = "{engine.accumulator.value}"\n',
                       f'weight_memory = "{engine.weight_memory.value}"\n']
+        lines.append(f'tables = "{layer.tables.value}"\n')
         if layer.select.is_kwta:
             lines.append(f'kwta = "{layer.select.kind.value}"\nbins = {layer.select.bins}\n')
     return "".join(lines)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
+from ..hw.arch import ceil_div
 from ..hw.verilog import emit_rtlil
 from ..hw.yosys import run_yosys
 
-__all__ = ["Cells", "Family", "count_cells"]
+__all__ = ["Cells", "Family", "count_cells", "product_multipliers"]
 
 
 class Family(Enum):
@@ -53,6 +55,39 @@ class Cells:
     dsp: int
     spram: int
     lut_equivalents: int
+
+
+def product_multipliers(one: Shape, other: Shape, family: Family) -> int:
+    """Multipliers of the device that Yosys 0.70 takes for a product of two registered factors, ``synth_*`` as above.
+
+    A factor without sign that meets one with a sign is one bit wider. A factor wider than a multiplier (18 bits on
+    ECP5, 16 on UltraPlus) is cut into pieces of that width, from the low end, and a rest. Each pair of pieces is a
+    multiplier unless one of them has a single bit or, on UltraPlus, their product has fewer than 11 bits; of factors
+    that are not cut those of the product count without the bit that was added.
+
+    Parameters
+    ----------
+    one, other : Shape
+    family : Family
+
+    Returns
+    -------
+    int
+    """
+    if family is Family.ICE40:
+        return 0
+    limit, least = (18, 0) if family is Family.ECP5 else (16, 11)
+    mixed = one.signed != other.signed
+
+    def pieces(shape: Shape) -> list[int]:
+        bits = shape.width + (mixed and not shape.signed)
+        whole = max(0, ceil_div(bits - limit, limit))
+        return [limit] * whole + [bits - whole * limit]
+
+    ones, others = pieces(one), pieces(other)
+    if len(ones) == len(others) == 1 and one.width + other.width < least:
+        return 0
+    return sum(min(a, b) > 1 and a + b >= least for a in ones for b in others)
 
 
 def count_cells(component: wiring.Component, family: Family) -> Cells:

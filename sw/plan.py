@@ -196,9 +196,10 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     selects = [_select(*parts) for parts in zip(network.layers, engines, chosen, consumers, intervals, strict=True)]
     arches = [
         LayerArch(name=layer.name, mode=mode, window=window, joined=joined, engine=engine, stages=_stages(layer),
-                  pool=None if layer.pool is None else _pool(layer.pool, engine, select), select=select)
-        for layer, mode, window, joined, engine, select in zip(
-            network.layers, modes, windows, joins, engines, selects, strict=True)
+                  pool=None if layer.pool is None else _pool(layer.pool, engine, select), select=select,
+                  tables=fixed.tables or MemoryKind.AUTO)
+        for layer, fixed, mode, window, joined, engine, select in zip(
+            network.layers, chosen, modes, windows, joins, engines, selects, strict=True)
     ]
     width = settings.input_width or lanes[0]
     if windows[0] is not None and windows[0].channels % width:
@@ -487,6 +488,8 @@ class _Search:
         columns = fixed.columns or (2 if kind is AccumulatorKind.LUT_RAM and packing.set_size > 1 else 1)
         table = not packing.complementary
         widths = [width for width in _POWERS[:5] if width <= max(columns, packing.set_size)]
+        # A bias that is as wide as its layer's sums is no rule: narrower ones take fewer block RAMs.
+        bias_bits = min(layer.sum_bits, range_bits(min(-1, int(layer.bias.min())), int(layer.bias.max()))[0])
         for lanes in self._lanes():
             soft = 0 if device is None or device.has_multipliers else lanes * packing.banks
             window = self.window(lanes)
@@ -504,7 +507,7 @@ class _Search:
                     capacity=min(pairs, ceil_div(layer.positions, lanes)), lane_rows=rows, row_table=table,
                     most_rows=max(1, int(packing.rows.max())), accumulator=kind, own_addresses=window is not None,
                     soft=soft if fixed.soft is None else fixed.soft,
-                    weight_memory=fixed.weight_memory or MemoryKind.AUTO)
+                    bias_bits=bias_bits, weight_memory=fixed.weight_memory or MemoryKind.AUTO)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
         """Cycles per inference that the multipliers need, or the arrival of what they multiply: exact where every
