@@ -56,6 +56,7 @@ _MEANING = {
     "drain_width": "sums that leave the engine a cycle",
     "accumulator": "where sums are: lut-ram or block-ram",
     "weight_memory": "where weights are: lut-ram, block-ram or spram; auto leaves it to synthesis",
+    "tables": "where what has a word per kernel is: registers, lut-ram or block-ram; auto leaves it to synthesis",
     "kwta": "how winners are found: global (histogram) or local (registers)",
     "bins": "histogram bins searched a cycle",
     "turns": "finders of winners that take turns, vector by vector",
@@ -380,6 +381,7 @@ def _plan_toml(plan: Plan, made_with: str) -> str:
             keys |= {key: getattr(engine, key)
                      for key in ("lanes", "banks", "set_size", "columns", "drain_width", "soft")}
             keys |= {"accumulator": engine.accumulator.value, "weight_memory": engine.weight_memory.value}
+        keys |= {"tables": layer.tables.value}
         if select.is_kwta:
             keys |= {"kwta": select.kind.value, "bins": select.bins, "turns": select.turns}
         keys |= {"buffers": select.buffers}

@@ -86,10 +86,11 @@ class AccumulatorKind(Enum):
 
 
 class MemoryKind(Enum):
-    """What a memory is made of that is written by nobody but the load stream."""
+    """What a memory is made of."""
 
     AUTO = "auto"              # left to synthesis
-    LUT_RAM = "lut-ram"        # look-up tables: logic, or LUT RAM where it is loadable
+    LUT_RAM = "lut-ram"        # look-up tables: LUT RAM or, where nothing is written, logic
+    REGISTERS = "registers"    # flip-flops or, where nothing is written, logic: on devices without LUT RAM
     BLOCK_RAM = "block-ram"
     SPRAM = "spram"            # single port, large, without initial contents (iCE40 UltraPlus): loaded before use
 
@@ -145,6 +146,8 @@ class EngineArch:
         Multipliers that are made of look-up tables; what the others become is left to synthesis, which takes
         multipliers of the device where it has any. The last banks' are soft, and of the bank where they begin the last
         lanes', so that no lane has more than one more than another.
+    bias_bits : int or None
+        Width of a bias, two's complement; None for that of a sum.
     weight_memory : MemoryKind
         What the AWT is kept in. SPRAM is for loadable networks only: it is empty until it is loaded.
     """
@@ -168,6 +171,7 @@ class EngineArch:
     accumulator: AccumulatorKind = AccumulatorKind.LUT_RAM
     own_addresses: bool = False
     soft: int = 0
+    bias_bits: int | None = None
     weight_memory: MemoryKind = MemoryKind.AUTO
 
     def __post_init__(self) -> None:
@@ -184,6 +188,10 @@ class EngineArch:
         _check_whole(self, "soft")
         if not 0 <= self.soft <= self.multipliers:
             raise ValueError(f"soft must be 0 to {self.multipliers}, not {self.soft!r}")
+        if self.bias_bits is not None:
+            _check_whole(self, "bias_bits")
+            if not 1 <= self.bias_bits <= self.sum_bits:
+                raise ValueError(f"bias_bits must be 1 to sum_bits ({self.sum_bits}), not {self.bias_bits!r}")
 
     @property
     def multipliers(self) -> int:
@@ -192,6 +200,11 @@ class EngineArch:
     def is_soft(self, lane: int, bank: int) -> bool:
         """Whether this pair's multiplier is made of look-up tables."""
         return bank * self.lanes + lane >= self.multipliers - self.soft
+
+    @property
+    def bias_width(self) -> int:
+        """Bits of a stored bias."""
+        return self.sum_bits if self.bias_bits is None else self.bias_bits
 
     @property
     def lane_positions(self) -> int:
@@ -502,6 +515,9 @@ class LayerArch:
         ``p * elements + e`` of the engine. 1 for a convolution, which takes the pixels as they are.
     pool : PoolArch or None
         Max-pooling of what the stages make of the windows of an image; of the sums where the engine is ``pooled``.
+    tables : MemoryKind
+        What the memories with a word per kernel are made of: biases, parameters of the stages, orders, the store. On a
+        device without LUT RAM, ``REGISTERS`` keeps a short layer from taking a block RAM for each of a few words.
     """
 
     name: str
@@ -512,9 +528,12 @@ class LayerArch:
     stages: tuple[ScaleArch | ThresholdArch, ...]
     pool: "PoolArch | None" = None
     select: SelectArch
+    tables: MemoryKind = MemoryKind.AUTO
 
     def __post_init__(self) -> None:
         _check_positive(self, "joined")
+        if self.tables is MemoryKind.SPRAM:
+            raise ValueError("tables must have two ports, not be in SPRAM")
         window, pool, engine, select = self.window, self.pool, self.engine, self.select
         if (window is not None) != engine.own_addresses:
             raise ValueError(f"own_addresses must be {window is not None}, not {engine.own_addresses!r}")

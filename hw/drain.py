@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .arch import EngineArch, EngineImages, bits_for
+from .arch import EngineArch, EngineImages, MemoryKind, bits_for
 from .layouts import load_layout, vector_layout
 from .rom import Rom
 from .tree import pipelined_sum, sum_latency
@@ -28,6 +28,15 @@ class Drain(wiring.Component):
     of it chosen, once and not in every lane; then the bias is added. ``o`` has no back-pressure: its receiver gave a
     token for the whole vector, and is always ready.
 
+    Parameters
+    ----------
+    arch : EngineArch
+    images : EngineImages
+    load_ids : Mapping[str, int] | None
+        Number of each memory of the engine on the load stream; None for memories that cannot be written.
+    tables : MemoryKind
+        What the biases are kept in.
+
     Members
     -------
     sums : In(lanes x banks x columns)
@@ -44,13 +53,14 @@ class Drain(wiring.Component):
     o: stream.Interface
     load: stream.Interface
 
-    def __init__(self, arch: EngineArch, images: EngineImages, *, load_ids: Mapping[str, int] | None = None):
+    def __init__(self, arch: EngineArch, images: EngineImages, *, load_ids: Mapping[str, int] | None = None,
+                 tables: MemoryKind = MemoryKind.AUTO):
         self._arch = arch
         ids = {} if load_ids is None else load_ids
-        mask = (1 << arch.sum_bits) - 1
+        mask = (1 << arch.bias_width) - 1
         self._biases = [
-            Rom(width=arch.sum_bits, depth=arch.beats, init=[bias & mask for bias in port],
-                load_id=ids.get(f"biases{number}"))
+            Rom(width=arch.bias_width, depth=arch.beats, init=[bias & mask for bias in port],
+                load_id=ids.get(f"biases{number}"), kind=tables)
             for number, port in enumerate(images.biases)
         ]
         column = data.ArrayLayout(signed(arch.sum_bits), arch.columns)
@@ -120,7 +130,8 @@ class Drain(wiring.Component):
                                     for name in ("sum_in_rom", "sum_at_add", "bias_at_add"))
             m.d.comb += [rom.address.eq(position), rom.en.eq(1)]
             m.d.sync += [
-                in_rom.eq(total), at_add.eq(in_rom), bias.eq(rom.data), self.o.p.values[port].eq(at_add + bias),
+                in_rom.eq(total), at_add.eq(in_rom), bias.eq(rom.data.as_signed()),
+                self.o.p.values[port].eq(at_add + bias),
             ]
         if "load" in self.signature.members:
             m.d.comb += self.load.ready.eq(1)

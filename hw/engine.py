@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .arch import EngineArch, EngineImages, bits_for
+from .arch import EngineArch, EngineImages, MemoryKind, bits_for
 from .drain import Drain
 from .drain_control import DrainControl
 from .intake import Intake
@@ -18,14 +18,14 @@ __all__ = ["Engine", "memories"]
 
 def memories(arch: EngineArch, images: EngineImages) -> list[tuple[str, int, int, tuple[int, ...]]]:
     """Name, width, depth and contents of an engine's memories, in the order of their numbers on the load stream."""
-    mask = (1 << arch.sum_bits) - 1
+    mask = (1 << arch.bias_width) - 1
     found = [(f"weights{lane}", arch.banks * arch.slot_bits, arch.lane_rows, rows)
              for lane, rows in enumerate(images.weights)]
     if images.rows is not None:
         width = bits_for(arch.lane_rows) + bits_for(arch.most_rows + 1)
         depth = arch.folds * arch.lane_positions
         found += [(f"rows{lane}", width, depth, rows) for lane, rows in enumerate(images.rows)]
-    found += [(f"biases{port}", arch.sum_bits, arch.beats, tuple(bias & mask for bias in biases))
+    found += [(f"biases{port}", arch.bias_width, arch.beats, tuple(bias & mask for bias in biases))
               for port, biases in enumerate(images.biases)]
     return found
 
@@ -35,6 +35,15 @@ class Engine(wiring.Component):
 
     A vector is stored, replayed fold by fold, and drained while the next fold runs. See ``docs/architecture.md`` for
     the cycle count; ``sim.cycles`` computes it exactly.
+
+    Parameters
+    ----------
+    arch : EngineArch
+    images : EngineImages
+    load_ids : Mapping[str, int] | None
+        Number of each memory of `memories` on the load stream; None for memories that cannot be written.
+    tables : MemoryKind
+        What the biases are kept in.
 
     Members
     -------
@@ -51,8 +60,9 @@ class Engine(wiring.Component):
     o: stream.Interface
     load: stream.Interface
 
-    def __init__(self, arch: EngineArch, images: EngineImages, *, load_ids: Mapping[str, int] | None = None):
-        self._arch, self._images, self._load_ids = arch, images, load_ids
+    def __init__(self, arch: EngineArch, images: EngineImages, *, load_ids: Mapping[str, int] | None = None,
+                 tables: MemoryKind = MemoryKind.AUTO):
+        self._arch, self._images, self._load_ids, self._tables = arch, images, load_ids, tables
         members = {
             "i": In(stream.Signature(engine_layout(arch))), "credit": In(Token),
             "o": Out(stream.Signature(vector_layout(width=arch.drain_width, value=signed(arch.sum_bits)))),
@@ -66,7 +76,8 @@ class Engine(wiring.Component):
         arch = self._arch
         m.submodules.intake = intake = Intake(arch)
         m.submodules.control = control = DrainControl(arch)
-        m.submodules.drain = drain = Drain(arch, self._images, load_ids=self._load_ids)
+        m.submodules.drain = drain = Drain(
+            arch, self._images, load_ids=self._load_ids, tables=self._tables)
         connect(m, flipped(self.i), intake.i)
         connect(m, flipped(self.credit), control.credit)
         connect(m, flipped(self.o), drain.o)

@@ -58,7 +58,7 @@ class LayerUnit(wiring.Component):
         pool = arch.pool
         match arch.engine, images.engine:
             case EngineArch() as engine, EngineImages() as contents:
-                self.engine = Engine(engine, contents, load_ids=load_ids)
+                self.engine = Engine(engine, contents, load_ids=load_ids, tables=arch.tables)
             case UnrolledArch() as engine, UnrolledImages() as contents:
                 self.engine = UnrolledEngine(engine, contents, pool=pool if engine.pooled else None)
                 pool = None if engine.pooled else pool
@@ -72,8 +72,8 @@ class LayerUnit(wiring.Component):
                                 if name.startswith(prefix)}
             self.stages.append(Requantise(
                 stage[0], stage[1], value=stage[2], width=arch.engine.drain_width, beats=arch.engine.beats,
-                load_ids=ids))
-        self.select = Select(arch.select, images.select, load_ids)
+                load_ids=ids, tables=arch.tables))
+        self.select = Select(arch.select, images.select, load_ids, arch.tables)
         members = {"i": In((self.entry or self.engine).i.signature.flip()), "o": Out(self.select.o.signature)}
         if load_ids is not None:
             members["load"] = In(stream.Signature(load_layout))

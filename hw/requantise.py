@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Shape, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .arch import ScaleArch, StageImages, ThresholdArch
+from .arch import MemoryKind, ScaleArch, StageImages, ThresholdArch
 from .layouts import load_layout, vector_layout
 from .rom import Rom
 from .scale import scale
@@ -82,6 +82,8 @@ class Requantise(wiring.Component):
         Beats per vector.
     load_ids : Mapping[str, int] | None
         Number of each memory of `memories` on the load stream; None for memories that cannot be written.
+    tables : MemoryKind
+        What the parameters are kept in.
 
     Members
     -------
@@ -101,10 +103,10 @@ class Requantise(wiring.Component):
     load: stream.Interface
 
     def __init__(self, arch: ScaleArch | ThresholdArch, images: StageImages, *, width: int, value: tuple[int, bool],
-                 beats: int, load_ids: Mapping[str, int] | None = None):
+                 beats: int, load_ids: Mapping[str, int] | None = None, tables: MemoryKind = MemoryKind.AUTO):
         self._arch, self._width, self._value, self._beats = arch, width, Shape(*value), beats
         ids = {} if load_ids is None else load_ids
-        self._roms = {name: Rom(width=bits, depth=depth, init=rows, load_id=ids.get(name))
+        self._roms = {name: Rom(width=bits, depth=depth, init=rows, load_id=ids.get(name), kind=tables)
                       for name, bits, depth, rows in memories(
                           arch, images, width=width, value=value, beats=beats)}
         members = {

@@ -10,10 +10,19 @@ from amaranth.lib.wiring import In, Out
 from .arch import MemoryKind, bits_for
 from .layouts import load_layout
 
-__all__ = ["EMPTY_STYLE", "Rom"]
+__all__ = ["EMPTY_STYLE", "Rom", "ram_style"]
 
 #: Of a memory without initial contents, the attribute ``ram_style``.
 EMPTY_STYLE = "huge"
+
+
+def ram_style(kind: MemoryKind, *, written: bool) -> dict[str, str]:
+    """Attributes of a memory that tell synthesis what to make it of; ``written`` says whether anybody writes it."""
+    # Without a write port there is no LUT RAM to Yosys, which refuses "distributed" then.
+    lut_ram = "distributed" if written else "logic"
+    styles = {MemoryKind.LUT_RAM: lut_ram, MemoryKind.REGISTERS: "logic", MemoryKind.BLOCK_RAM: "block",
+              MemoryKind.SPRAM: EMPTY_STYLE}
+    return {"ram_style": styles[kind]} if kind in styles else {}
 
 
 class Rom(wiring.Component):
@@ -69,12 +78,13 @@ class Rom(wiring.Component):
         if self._load_id is not None:
             m.d.comb += self.load.ready.eq(1)
         spram = self._kind is MemoryKind.SPRAM
+        attributes = ram_style(self._kind, written=self._load_id is not None)
         address = Signal.like(self.address)
         m.d.comb += address.eq(Mux(self.load.valid, self.load.p.row, self.address) if spram else self.address)
         for chunk, low in enumerate(range(0, self._width, 32)):
             bits = min(32, self._width - low)
             init = [] if spram else [row >> low & (1 << bits) - 1 for row in self._init]
-            memory = Memory(shape=bits, depth=self._depth, init=init, attrs=self._attributes())
+            memory = Memory(shape=bits, depth=self._depth, init=init, attrs=attributes)
             m.submodules[f"chunk{chunk}"] = memory
             read = memory.read_port()
             m.d.comb += [read.addr.eq(address), read.en.eq(self.en)]
@@ -89,15 +99,3 @@ class Rom(wiring.Component):
                     m.d.comb += read.en.eq(self.en & ~write.en)
         m.d.comb += self.data.eq(Cat(*parts))
         return m
-
-    def _attributes(self) -> dict[str, str]:
-        """Attributes that tell synthesis what to take."""
-        match self._kind:
-            case MemoryKind.LUT_RAM:
-                # RAM with initial contents and no write port is no RAM to Yosys.
-                return {"ram_style": "logic" if self._load_id is None else "distributed"}
-            case MemoryKind.BLOCK_RAM:
-                return {"ram_style": "block"}
-            case MemoryKind.SPRAM:
-                return {"ram_style": EMPTY_STYLE}
-        return {}

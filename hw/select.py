@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Shape
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .arch import SelectArch, SelectImages, SelectKind
+from .arch import MemoryKind, SelectArch, SelectImages, SelectKind
 from .gearbox import Gearbox
 from .histogram import Histogram
 from .layouts import Token, beat_layout, load_layout, vector_layout
@@ -54,6 +54,8 @@ class Select(wiring.Component):
         Contents of the memories.
     load_ids : Mapping[str, int] | None
         Number of each memory of :func:`memories` on the load stream; None for memories that cannot be written.
+    tables : MemoryKind
+        What the store and its orders are kept in.
 
     Members
     -------
@@ -76,9 +78,10 @@ class Select(wiring.Component):
     o: stream.Interface
     load: stream.Interface
 
-    def __init__(self, arch: SelectArch, images: SelectImages, load_ids: Mapping[str, int] | None = None):
+    def __init__(self, arch: SelectArch, images: SelectImages, load_ids: Mapping[str, int] | None = None,
+                 tables: MemoryKind = MemoryKind.AUTO):
         check_images(arch, images)
-        self._arch, self._images, self._load_ids = arch, images, load_ids
+        self._arch, self._images, self._load_ids, self._tables = arch, images, load_ids, tables
         value = Shape(arch.value_bits, signed=arch.value_signed)
         members = {
             "i": In(stream.Signature(vector_layout(width=arch.width, value=value))), "credit": Out(Token),
@@ -90,7 +93,8 @@ class Select(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.store = store = Store(self._arch, self._images, load_ids=self._load_ids)
+        m.submodules.store = store = Store(
+            self._arch, self._images, load_ids=self._load_ids, tables=self._tables)
         m.submodules.gearbox = gearbox = Gearbox(self._arch)
         connect(m, flipped(self.i), store.i)
         connect(m, gearbox.o, flipped(self.o))

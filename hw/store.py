@@ -7,9 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .arch import SelectArch, SelectImages, bits_for
+from .arch import MemoryKind, SelectArch, SelectImages, bits_for
 from .layouts import Token, arrival_layout, beat_layout, load_layout, vector_layout
-from .rom import Rom
+from .rom import Rom, ram_style
 
 __all__ = ["Store", "check_images", "memories"]
 
@@ -54,6 +54,8 @@ class Store(wiring.Component):
         Where each element goes, and which port holds which.
     load_ids : Mapping[str, int] | None
         Number of each memory of :func:`memories` on the load stream; None for memories that cannot be written.
+    tables : MemoryKind
+        What the store and its orders are kept in.
 
     Members
     -------
@@ -82,9 +84,10 @@ class Store(wiring.Component):
     o: stream.Interface
     load: stream.Interface
 
-    def __init__(self, arch: SelectArch, images: SelectImages, *, load_ids: Mapping[str, int] | None = None):
+    def __init__(self, arch: SelectArch, images: SelectImages, *, load_ids: Mapping[str, int] | None = None,
+                 tables: MemoryKind = MemoryKind.AUTO):
         check_images(arch, images)
-        self._arch, self._images, self._load_ids = arch, images, load_ids
+        self._arch, self._images, self._load_ids, self._tables = arch, images, load_ids, tables
         value = Shape(arch.value_bits, signed=arch.value_signed)
         members = {
             "i": In(stream.Signature(vector_layout(width=arch.width, value=value))), "credit": Out(Token),
@@ -103,7 +106,7 @@ class Store(wiring.Component):
         def rom(name, init):
             width, depth = shapes[name]
             load_id = None if self._load_ids is None else self._load_ids[name]
-            m.submodules[name] = unit = Rom(width=width, depth=depth, init=init, load_id=load_id)
+            m.submodules[name] = unit = Rom(width=width, depth=depth, init=init, load_id=load_id, kind=self._tables)
             if load_id is not None:
                 m.d.comb += [unit.load.valid.eq(self.load.valid), unit.load.payload.eq(self.load.payload)]
             return unit
@@ -162,7 +165,8 @@ class Store(wiring.Component):
         ports = []
         for port, order in enumerate(orders):
             m.submodules[f"memory{port}"] = memory = Memory(
-                shape=Shape(arch.value_bits, signed=arch.value_signed), depth=arch.buffers * arch.words, init=[])
+                shape=Shape(arch.value_bits, signed=arch.value_signed), depth=arch.buffers * arch.words, init=[],
+                attrs=ram_style(self._tables, written=True))
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [
                 write.addr.eq(Cat(filling, order.data[:-1])), write.data.eq(arrived.values[port]),

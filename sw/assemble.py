@@ -7,6 +7,7 @@ import numpy as np
 from ..hw.arch import (
     EngineArch,
     LayerArch,
+    MemoryKind,
     Mode,
     PoolArch,
     ScaleArch,
@@ -30,6 +31,7 @@ def rises(stage: Stage) -> bool:
 def layer_arch(
     layer: Layer, *, mode: Mode, window: WindowArch | None, joined: int, engine: EngineArch | UnrolledArch,
     kind: SelectKind, lanes: int, indexed: bool, bins: int = 1, turns: int = 1, buffers: int = 2,
+    tables: MemoryKind = MemoryKind.AUTO,
 ) -> LayerArch:
     """A layer around its engine.
 
@@ -47,6 +49,7 @@ def layer_arch(
         The next layer takes pairs of what is selected; otherwise every element, losers as zeros.
     bins, turns, buffers : int
         Of the selection.
+    tables : MemoryKind
 
     Raises
     ------
@@ -60,7 +63,8 @@ def layer_arch(
         buffers=buffers)
     arch = LayerArch(
         name=layer.name, mode=mode, window=window, joined=joined, engine=engine, stages=_stages(layer),
-        pool=None if layer.pool is None else _pool(layer.pool, engine, select), select=select)
+        pool=None if layer.pool is None else _pool(layer.pool, engine, select), select=select,
+        tables=tables)
     return replace(arch, select=replace(select, early=min(select.most_early, arch.way + 1)))
 
 

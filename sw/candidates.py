@@ -203,7 +203,8 @@ class LayerTask:
             arch = layer_arch(
                 self.layer, mode=self.mode, window=self.window(engine.lanes), joined=self.joined, engine=engine,
                 kind=selection.kind, lanes=engine.drain_width, indexed=self.consumer is Mode.SPARSE_SPARSE,
-                bins=selection.bins, turns=selection.turns, buffers=selection.buffers)
+                bins=selection.bins, turns=selection.turns, buffers=selection.buffers,
+                tables=self.fixed.tables or MemoryKind.AUTO)
             soft = engine.multipliers if isinstance(engine, EngineArch) and not engine.soft else 0
             yield Candidate(arch=arch, packing=packing, graph=graph, cycles=self._behind(cycles, selection.period),
                             most_soft=soft if self.fixed.soft is None else 0)
@@ -303,6 +304,8 @@ class LayerTask:
             width for width in _POWERS[:5] if width <= max(columns, packing.set_size)]
         window, table = self.window(lanes), not packing.complementary
         soft = 0 if device is None or device.has_multipliers else lanes * packing.banks
+        # Biases are seldom as wide as sums, and narrow ones take fewer block RAMs.
+        bias_bits = min(layer.sum_bits, range_bits(min(-1, int(layer.bias.min())), int(layer.bias.max()))[0])
         pairs = self.selected * (self.joined if window is None else window.groups)
         rows = packing.folds * ceil_div(layer.positions, lanes)
         if table:
@@ -316,7 +319,7 @@ class LayerTask:
                 indexed=self.mode is Mode.SPARSE_SPARSE, capacity=min(pairs, ceil_div(layer.positions, lanes)),
                 lane_rows=rows, row_table=table, most_rows=max(1, int(packing.rows.max())), accumulator=kind,
                 own_addresses=window is not None, soft=soft if fixed.soft is None else fixed.soft,
-                weight_memory=memory)
+                bias_bits=bias_bits, weight_memory=memory)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:
         """Cycles per inference that the multipliers need, or the arrival of what they multiply: exact where every

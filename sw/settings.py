@@ -59,6 +59,7 @@ class LayerSettings:
     vectors: int | None = None
     soft: int | None = None
     weight_memory: MemoryKind | None = None
+    tables: MemoryKind | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +104,14 @@ LEAST = {"soft": 0}
 MAX_BYTES = 1 << 20
 
 _ENUMS = {"mode": Mode, "engine": EngineKind, "accumulator": AccumulatorKind, "kwta": SelectKind, "device": Device,
-          "weight_memory": MemoryKind}
-_KWTA = (SelectKind.GLOBAL, SelectKind.LOCAL)
+          "weight_memory": MemoryKind, "tables": MemoryKind}
+_ONLY = {"kwta": (SelectKind.GLOBAL, SelectKind.LOCAL),
+         "tables": tuple(kind for kind in MemoryKind if kind is not MemoryKind.SPRAM)}
 
 
 def _value(where: str, key: str, value: object) -> Any:
     if key in _ENUMS:
-        choices = [kind for kind in _ENUMS[key] if key != "kwta" or kind in _KWTA]
+        choices = [kind for kind in _ENUMS[key] if kind in _ONLY.get(key, tuple(_ENUMS[key]))]
         for choice in choices:
             if choice.value == value:
                 return choice

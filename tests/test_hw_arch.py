@@ -91,6 +91,8 @@ def test_soft_pairs(soft):
     ({"columns": 8, "drain_width": 6}, r"^drain_width must divide columns or be a multiple of it, not 6$"),
     ({"lanes": 11}, r"^lanes must be at most positions \(10\), not 11$"),
     ({"weight_bits": 1}, r"^weight_bits must be at least 2, not 1$"),
+    ({"bias_bits": 0}, r"^bias_bits must be 1 to sum_bits \(24\), not 0$"),
+    ({"bias_bits": 25}, r"^bias_bits must be 1 to sum_bits \(24\), not 25$"),
     ({"soft": -1}, r"^soft must be 0 to 6, not -1$"),
     ({"soft": 7}, r"^soft must be 0 to 6, not 7$"),
 ])

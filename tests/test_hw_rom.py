@@ -80,6 +80,7 @@ def test_spram_wrong():
 
 @pytest.mark.parametrize(("kind", "load_id", "style"), [
     (MemoryKind.AUTO, None, None), (MemoryKind.BLOCK_RAM, None, "block"), (MemoryKind.BLOCK_RAM, 0, "block"),
+    (MemoryKind.REGISTERS, None, "logic"), (MemoryKind.REGISTERS, 0, "logic"),
     (MemoryKind.LUT_RAM, None, "logic"), (MemoryKind.LUT_RAM, 0, "distributed"), (MemoryKind.SPRAM, 0, "huge")])
 def test_style_arrives(kind, load_id, style):
     text = emit_rtlil(Rom(width=4, depth=2, init=[1], load_id=load_id, kind=kind), name="top")

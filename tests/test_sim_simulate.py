@@ -257,13 +257,13 @@ def test_engines_agree_with_resets(zoo, engine):
 def test_setup(zoo, engine):
     """Words that are sent first change the table, which no reset clears, and nothing else; no time is counted."""
     inputs, expected = zoo_job(40)
-    given = {"table_i": [3, 3], "pipe_i": [1]}
+    given = {"table_i": [3, 3], "pipe_i": [1]}     # nobody takes the first, so that the second is lost
     result = zoo(engine).run(inputs, dict.fromkeys(expected, 40), stall_seed=1, setup=given)
     again = zoo(engine).run(inputs, dict.fromkeys(expected, 40), stall_seed=1)
     assert_same(again.outputs, expected)
     assert_same(result.times, again.times)
     address = inputs["table_i"]
-    expected["table_o"]["seen"] = expected["table_o"]["seen"] + 2 * (address == 3)
+    expected["table_o"]["seen"] = expected["table_o"]["seen"] + (address == 3)
     assert_same(result.outputs, expected)
 
 

@@ -10,11 +10,12 @@ from builders import make_network
 
 from dovetail.boards.build_folder import write_build
 from dovetail.boards.cells import Family, count_cells
-from dovetail.hw.arch import MemoryKind
+from dovetail.hw.arch import MemoryKind, SelectArch, SelectImages, SelectKind
 from dovetail.hw.errors import DovetailError, ToolMissing
 from dovetail.hw.memory_map import memory_map
 from dovetail.hw.network import NetworkTop
 from dovetail.hw.rom import Rom
+from dovetail.hw.select import Select
 from dovetail.hw.verilog import emit
 from dovetail.sim import Engine, golden
 from dovetail.sim.tools import find_icarus, find_verilator
@@ -59,6 +60,25 @@ def test_without_the_load_it_is_wrong(monkeypatch):
     monkeypatch.setattr("dovetail.sim.verify.initial_load", lambda _: {})
     found = NetworkSimulation(build(SPRAM, SPRAM), engine=Engine.AMARANTH).verify(codes())
     assert found.mismatches and found.first_mismatch is not None
+
+
+def test_tables():
+    """Whatever the tables are kept in, results and cycles are the same; registers take no block RAM."""
+    network = make_network(np.random.default_rng(0), sizes=SIZES, sets=[3, None], winners=[4, None])
+    for kind in (MemoryKind.REGISTERS, MemoryKind.LUT_RAM, MemoryKind.BLOCK_RAM):
+        fixed = {name: LayerSettings(lanes=1, banks=2, drain_width=2, tables=kind) for name in ("fc0", "fc1")}
+        built = plan(network, Settings(loadable=True, layers=fixed))
+        assert [layer.tables for layer in built.arch.layers] == [kind, kind]
+        assert NetworkSimulation(built, engine=Engine.AMARANTH).verify(codes()).passed
+
+
+@pytest.mark.parametrize(("kind", "block_rams"), [(MemoryKind.REGISTERS, 0), (MemoryKind.BLOCK_RAM, 4)])
+def test_tables_in_synthesis(kind, block_rams):
+    """Two orders and the store's two memories; as the order is the model's there are no ranks."""
+    arch = SelectArch(kernels=6, width=2, beats=3, value_bits=8, kind=SelectKind.ALL, lanes=2)
+    images = SelectImages(order=((4, 5, 6), (4, 5, 6)), ranks=((0, 1),) * 3)
+    cells = count_cells(Select(arch, images, tables=kind), Family.ICE40)
+    assert cells.bram == block_rams
 
 
 def test_only_what_is_empty_is_loaded():

@@ -36,6 +36,7 @@ def test_everything(tmp_path):
         vectors = 5
         soft = 3
         weight_memory = "spram"
+        tables = "registers"
         [layers."/fc/Gemm"]
     """))
     assert found == Settings(
@@ -43,7 +44,7 @@ def test_everything(tmp_path):
         layers={"fc0": LayerSettings(mode=Mode.SPARSE_SPARSE, lanes=4, banks=3, set_size=16, columns=2, drain_width=8,
                                      accumulator=AccumulatorKind.BLOCK_RAM, kwta=SelectKind.LOCAL, bins=8,
                                      turns=3, buffers=4, vectors=5, soft=3,
-                                     weight_memory=MemoryKind.SPRAM),
+                                     weight_memory=MemoryKind.SPRAM, tables=MemoryKind.REGISTERS),
                 "/fc/Gemm": LayerSettings()})
 
 
@@ -69,14 +70,16 @@ def test_devices(device, has_lut_ram):
     ("layers = 3", "layers must be tables, written [layers.NAME]"),
     ("[layers]\nfc0 = 3", "layers must be tables, written [layers.NAME]"),
     ("[layers.fc0]\nlane = 3", "layer fc0: unknown setting 'lane'; known are mode, engine, lanes, banks, set_size, "
-     "columns, drain_width, accumulator, kwta, bins, turns, buffers, vectors, soft, weight_memory"),
+     "columns, drain_width, accumulator, kwta, bins, turns, buffers, vectors, soft, weight_memory, tables"),
     ('[layers.fc0]\nengine = "fast"', "layer fc0: engine must be one of folded, unrolled, not 'fast'"),
     ("[layers.fc0]\nbanks = -1", "layer fc0: banks must be a whole number of at least 1, not -1"),
     ("[layers.fc0]\nsoft = -1", "layer fc0: soft must be a whole number of at least 0, not -1"),
     ("[layers.fc0]\nbanks = [1]", "layer fc0: banks must be a whole number of at least 1, not [1]"),
     ('[layers.fc0]\nkwta = "all"', "layer fc0: kwta must be one of global, local, not 'all'"),
-    ('[layers.fc0]\nweight_memory = "rom"', "layer fc0: weight_memory must be one of auto, lut-ram, block-ram, spram, "
-     "not 'rom'"),
+    ('[layers.fc0]\nweight_memory = "rom"', "layer fc0: weight_memory must be one of auto, lut-ram, registers, "
+     "block-ram, spram, not 'rom'"),
+    ('[layers.fc0]\ntables = "spram"', "layer fc0: tables must be one of auto, lut-ram, registers, block-ram, "
+     "not 'spram'"),
     ('[layers.fc0]\naccumulator = "ram"', "layer fc0: accumulator must be one of lut-ram, block-ram, not 'ram'"),
 ])
 def test_content_wrong(tmp_path, text, message):
