@@ -1,7 +1,7 @@
 """Random engines and networks for tests, with what they must compute written down a second time, slow and plain."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from dovetail.sw.network import Layer, Network, Scale, Stage, Thresholds
 from dovetail.sw.window import Window
 
 __all__ = ["STAGES", "EngineCase", "EngineLog", "check_cycles", "make_cnn", "make_engine", "make_mask", "make_network",
-           "make_stage", "make_vectors", "run_engine"]
+           "make_stage", "make_vectors", "pair_beats", "run_engine"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,21 +125,24 @@ class EngineLog:
     done: list[int] = field(default_factory=list)
 
 
-def _beats(arch: EngineArch, vectors: np.ndarray) -> list[tuple[int, bool, bool]]:
-    """Payload of each beat, and whether it is a vector's first or last."""
-    value_mask, address_bits = (1 << arch.activation_bits) - 1, bits_for(arch.lane_positions)
+def pair_beats(vectors: Iterable[Sequence[int]], *, lanes: int, bits: int, indexed: bool,
+               extra: Callable[[], bool] = lambda: False) -> list[tuple[int, bool, bool]]:
+    """Payload of each beat of (address, values, mask, last), and whether it is a vector's first or last.
+
+    Element ``i`` of a vector is on lane ``i % lanes``. Without ``indexed`` zeros are sent, too; a beat without pairs is
+    where ``extra`` says so.
+    """
     beats = []
-    for vector in vectors.tolist():
-        mine = []
-        for address in range(arch.lane_positions):
-            values = vector[address * arch.lanes:(address + 1) * arch.lanes]
-            mask = sum(1 << lane for lane, value in enumerate(values) if value or not arch.indexed)
-            if mask:
-                packed = sum((value & value_mask) << lane * arch.activation_bits for lane, value in enumerate(values))
-                mine.append(address | packed << address_bits
-                            | mask << address_bits + arch.lanes * arch.activation_bits)
+    for vector in vectors:
+        mine, address_bits = [], bits_for(ceil_div(len(vector), lanes))
+        for address in range(ceil_div(len(vector), lanes)):
+            values = vector[address * lanes:(address + 1) * lanes]
+            mask = sum(1 << lane for lane, value in enumerate(values) if value or not indexed)
+            if mask or extra():
+                packed = sum((value & (1 << bits) - 1) << lane * bits for lane, value in enumerate(values))
+                mine.append(address | packed << address_bits | mask << address_bits + lanes * bits)
         mine = mine or [0]
-        mine[-1] |= 1 << address_bits + arch.lanes * (arch.activation_bits + 1)
+        mine[-1] |= 1 << address_bits + lanes * (bits + 1)
         beats += [(payload, number == 0, number == len(mine) - 1) for number, payload in enumerate(mine)]
     return beats
 
@@ -176,7 +179,8 @@ def run_engine(case: EngineCase, vectors: np.ndarray, *, seed: int = 0, gap: flo
         assert len(log.done) == len(vectors), f"engine must finish within {limit} cycles"
 
     async def play(ctx, vectors, log, cycles):
-        beats, sent, offering, token = _beats(arch, vectors), 0, False, False
+        beats = pair_beats(vectors.tolist(), lanes=arch.lanes, bits=arch.activation_bits, indexed=arch.indexed)
+        sent, offering, token = 0, False, False
         for cycle in range(cycles):
             if not offering and sent < len(beats) and dice.random() >= gap:
                 offering = True

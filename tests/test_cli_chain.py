@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from commands import as_json, contents
 from models import make_mlp
 
 from dovetail.boards.build_folder import read_build
@@ -32,16 +33,6 @@ def files(tmp_path_factory):
     assert main(["compile", str(model), "-o", str(folder / "build"), "--calibration", str(folder / "calibration.npz"),
                  "--target-cycles", "200"]) == 0
     return folder
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def as_json(capsys, *arguments):
-    capsys.readouterr()
-    code = main([*map(str, arguments), "--json"])
-    return code, json.loads(capsys.readouterr().out)
 
 
 def test_inspect(capsys, files):

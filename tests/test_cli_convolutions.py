@@ -1,11 +1,11 @@
 """The commands on a network with convolutions, and every simulator on what they write."""
 
-import json
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from commands import as_json, contents
 from models import node, save_model
 
 from dovetail.boards.build_folder import read_build
@@ -33,16 +33,6 @@ def files(tmp_path_factory):
     assert main(["compile", str(folder / "small.onnx"), "-o", str(folder / "build"), "--calibration",
                  str(folder / "calibration.npz"), "--target-cycles", "2000"]) == 0
     return folder
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def as_json(capsys, *arguments):
-    capsys.readouterr()
-    code = main([*map(str, arguments), "--json"])
-    return code, json.loads(capsys.readouterr().out)
 
 
 def test_plan_given_back(files, tmp_path):

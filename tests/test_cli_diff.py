@@ -1,10 +1,10 @@
 """`dovetail diff`, as a user calls it."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from commands import as_json
 from models import make_mlp, node, save_model
 
 from dovetail.cli import output
@@ -57,18 +57,12 @@ def reshaped(tmp_path_factory):
     return folder
 
 
-def as_json(capsys, *arguments):
-    capsys.readouterr()
-    code = main(["diff", *map(str, arguments), "--json"])
-    return code, json.loads(capsys.readouterr().out)
-
-
 def of_model(files, *more):
     return files / "small.onnx", "--inputs", files / "test.npz", "--calibration", files / "calibration.npz", *more
 
 
 def test_build(capsys, files):
-    code, found = as_json(capsys, files / "build", "--inputs", files / "test.npz", "--engine", "amaranth",
+    code, found = as_json(capsys, "diff", files / "build", "--inputs", files / "test.npz", "--engine", "amaranth",
                           "--limit", 6)
     assert code == 0 and found["rtl_equal"] is True and found["rtl_reason"] is None
     assert found["model"] == "small" and found["engine"] == "amaranth" and found["frames"] == 6
@@ -83,19 +77,19 @@ def test_build(capsys, files):
 
 def test_model_is_what_its_build_is(capsys, files):
     """Made integer in memory, by the same options: the same numbers."""
-    _, build = as_json(capsys, files / "build", "--inputs", files / "test.npz", "--no-rtl")
-    code, model = as_json(capsys, *of_model(files, "--no-rtl"))
+    _, build = as_json(capsys, "diff", files / "build", "--inputs", files / "test.npz", "--no-rtl")
+    code, model = as_json(capsys, "diff", *of_model(files, "--no-rtl"))
     assert code == 0 and model == build
     assert model["rtl_equal"] is None and model["rtl_reason"] == "not run" and model["engine"] is None
 
 
 def test_model_is_simulated(capsys, files):
-    code, found = as_json(capsys, *of_model(files, "--limit", 3, "--engine", "amaranth"))
+    code, found = as_json(capsys, "diff", *of_model(files, "--limit", 3, "--engine", "amaranth"))
     assert code == 0 and found["rtl_equal"] is True and found["frames"] == 3
 
 
 def test_widths_are_told_apart(capsys, files):
-    code, found = as_json(capsys, *of_model(files, "--no-rtl", "--weight-bits", 3, "--activation-bits", 7))
+    code, found = as_json(capsys, "diff", *of_model(files, "--no-rtl", "--weight-bits", 3, "--activation-bits", 7))
     assert code == 0
     assert [layer["weights"]["bits"] for layer in found["layers"]] == [3, 3, 3]
     assert found["inputs"]["bits"] == found["layers"][0]["output_bits"] == 7
@@ -117,7 +111,7 @@ def test_kernels_left_out_are_told(capsys, tmp_path, gone, line):
 def test_wrong_scale_of_inputs(capsys, files, tmp_path):
     with np.load(files / "test.npz") as stored:
         np.savez(tmp_path / "raw.npz", x=stored["x"])
-    code, found = as_json(capsys, files / "build", "--inputs", tmp_path / "raw.npz", "--no-rtl")
+    code, found = as_json(capsys, "diff", files / "build", "--inputs", tmp_path / "raw.npz", "--no-rtl")
     assert code == 0 and found["accuracy"] is found["float_accuracy"] is None
     assert found["verdict"][0].endswith("% are beyond the code range: is their scale right?")
 
@@ -130,7 +124,7 @@ def test_wrong_weight_in_the_rtl(capsys, files, monkeypatch):
         lane = tuple(row ^ 0x40 for row in first.weights[0])
         return made(arch, [replace(images[0], engine=replace(first, weights=(lane, *first.weights[1:]))), *images[1:]])
     monkeypatch.setattr(watch, "NetworkTop", spoiled)
-    code, found = as_json(capsys, files / "build", "--inputs", files / "test.npz", "--engine", "amaranth",
+    code, found = as_json(capsys, "diff", files / "build", "--inputs", files / "test.npz", "--engine", "amaranth",
                           "--limit", 3)
     assert code == 1 and found["rtl_equal"] is False
     first = found["layers"][0]["rtl_first"]
@@ -142,8 +136,8 @@ def test_wrong_weight_in_the_rtl(capsys, files, monkeypatch):
 
 
 def test_convolution(capsys, image):
-    code, found = as_json(capsys, image / "image.onnx", "--inputs", image / "x.npz", "--calibration", image / "x.npz",
-                          "--engine", "amaranth", "--limit", "2")
+    code, found = as_json(capsys, "diff", image / "image.onnx", "--inputs", image / "x.npz", "--calibration",
+                          image / "x.npz", "--engine", "amaranth", "--limit", "2")
     assert code == 0 and found["rtl_equal"] is True and found["rtl_reason"] is None
     assert [layer["op"] for layer in found["layers"]] == ["Conv", "Gemm"]
     assert all(layer["alone"]["db"] > 30 for layer in found["layers"])
@@ -160,8 +154,8 @@ def test_wrong_weight_of_a_convolution(capsys, image, monkeypatch):
         biases = ((first.biases[0][0] + (1 << 12), *first.biases[0][1:]), *first.biases[1:])
         return made(arch, [replace(images[0], engine=replace(first, biases=biases)), *images[1:]])
     monkeypatch.setattr(watch, "NetworkTop", spoiled)
-    code, found = as_json(capsys, image / "image.onnx", "--inputs", image / "x.npz", "--calibration", image / "x.npz",
-                          "--engine", "amaranth", "--limit", "1")
+    code, found = as_json(capsys, "diff", image / "image.onnx", "--inputs", image / "x.npz", "--calibration",
+                          image / "x.npz", "--engine", "amaranth", "--limit", "1")
     first, layer = found["layers"][0]["rtl_first"], found["layers"][0]
     assert code == 1 and found["rtl_equal"] is False and 0 < layer["rtl_different"] <= 16
     assert first["frame"] == 0 and first["element"] // 16 == kernels[0] and first["got"] > first["expected"]
@@ -169,7 +163,7 @@ def test_wrong_weight_of_a_convolution(capsys, image, monkeypatch):
 
 def test_vector_that_becomes_an_image_is_compared_without_rtl(capsys, reshaped):
     """What has no hardware is compared all the same."""
-    code, found = as_json(capsys, reshaped / "image.onnx", "--inputs", reshaped / "x.npz", "--calibration",
+    code, found = as_json(capsys, "diff", reshaped / "image.onnx", "--inputs", reshaped / "x.npz", "--calibration",
                           reshaped / "x.npz")
     assert code == 0 and found["rtl_equal"] is None and found["rtl_reason"].startswith("not generated: ")
     assert [layer["op"] for layer in found["layers"]] == ["Gemm", "Conv"]

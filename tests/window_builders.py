@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
+from builders import pair_beats
 
-from dovetail.hw.arch import WindowArch, bits_for, ceil_div
+from dovetail.hw.arch import WindowArch, bits_for
 from dovetail.hw.windows import Windows
 
 __all__ = ["WindowLog", "make_images", "pixel_counts", "run_windows"]
@@ -54,22 +55,9 @@ def pixel_counts(arch: WindowArch, images: np.ndarray) -> np.ndarray:
 
 def _beats(arch: WindowArch, images: np.ndarray, empty: random.Random) -> list[tuple[int, bool, bool]]:
     """Payload of each beat, and whether it is a pixel's first or last; a few beats are empty without need."""
-    bits, lanes = arch.activation_bits, arch.input_lanes
-    address_bits = bits_for(ceil_div(arch.channels, lanes))
-    beats = []
-    for image in images:
-        for pixel in image.reshape(arch.channels, -1).T.tolist():
-            mine = []
-            for address in range(ceil_div(arch.channels, lanes)):
-                values = pixel[address * lanes:(address + 1) * lanes]
-                mask = sum(1 << lane for lane, value in enumerate(values) if value or not arch.indexed)
-                if mask or empty.random() < 0.05:
-                    packed = sum((value & (1 << bits) - 1) << lane * bits for lane, value in enumerate(values))
-                    mine.append(address | packed << address_bits | mask << address_bits + lanes * bits)
-            mine = mine or [0]
-            mine[-1] |= 1 << address_bits + lanes * (bits + 1)
-            beats += [(payload, number == 0, number == len(mine) - 1) for number, payload in enumerate(mine)]
-    return beats
+    pixels = images.reshape(len(images), arch.channels, -1).transpose(0, 2, 1).reshape(-1, arch.channels)
+    return pair_beats(pixels.tolist(), lanes=arch.input_lanes, bits=arch.activation_bits, indexed=arch.indexed,
+                      extra=lambda: empty.random() < 0.05)
 
 
 def _unpack(arch: WindowArch, payload: int) -> tuple[list[tuple[int, int, int]], bool]:
