@@ -6,6 +6,7 @@
 #   make fuzz    10,000 damaged model files, instead of the 300 of `make test`: for the night
 #   make grid    100 random convolution networks through every model and the RTL, and 4,000 files: for the night
 #   make bench   the measurements in benchmarks/
+#   make sweep   the kernel study in benchmarks/sweeps (SWEEP=kws_mlp: another), its plots into docs/sweeps; half an hour
 #   make docs    the tables of docs/operators.md, from the cases that test them
 #   make clean   remove .venv and what the tools left behind
 
@@ -22,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 COMPILER := $(if $(filter-out default undefined,$(origin CXX)),$(CXX),$(shell command -v c++ || command -v g++ || command -v clang++))
 EXTRAS := $(if $(COMPILER),,zig)
 
-.PHONY: demo test lint fuzz grid bench docs clean
+.PHONY: demo test lint fuzz grid bench sweep docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dovetail demo
@@ -42,6 +43,12 @@ grid: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+SWEEP := kernels
+sweep: $(VENV)/.installed-dev
+	$(BIN)/dovetail sweep benchmarks/sweeps/$(SWEEP).toml -o build/sweeps/$(SWEEP)
+	mkdir -p docs/sweeps/$(SWEEP)
+	cp build/sweeps/$(SWEEP)/*.png build/sweeps/$(SWEEP)/results.csv docs/sweeps/$(SWEEP)
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python tests/operator_cases.py

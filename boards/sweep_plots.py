@@ -1,14 +1,16 @@
 """Pictures of a sweep: what throughput costs against N, K and whatever else was varied, and the Pareto fronts."""
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .sweep_point import Row
 from .sweep_run import write_whole
@@ -30,11 +32,12 @@ NAMES = {"cycles": "cycles", "lut_equivalents": "LUT equivalents", "lut": "look-
          "bram": "block RAMs", "dsp": "multipliers", "multipliers": "multipliers for weights"}
 _SHORT = {"set_size": "N", "winners": "K", "density": "density", "weight_bits": "bits", "target_cycles": "target"}
 # Okabe and Ito's colours, which people tell apart whatever they see of them.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+_COLOURS = {"dense": ("#000000",), "sparse-dense": ("#D55E00", "#E69F00", "#CC79A7"),
+            "sparse-sparse": ("#0072B2", "#56B4E9", "#009E73", "#999999")}
 _MODES = {"dense": ("#000000", "x"), "sparse-dense": ("#D55E00", "s"), "sparse-sparse": ("#0072B2", "o")}
 _STYLE: dict[Any, Any] = {
     "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
-    "svg.hashsalt": "dovetail", "svg.fonttype": "none", "legend.frameon": False, "figure.dpi": 110, "savefig.dpi": 110,
+    "svg.hashsalt": "dovetail", "svg.fonttype": "none", "legend.frameon": False, "savefig.dpi": 100,
 }
 
 
@@ -63,8 +66,7 @@ def plot_sweep(rows: Sequence[Row], folder: Path, *, name: str, pareto: Sequence
         for device in _distinct(row["device"] for row in rows):
             here = [row for row in rows if row["device"] == device]
             for axis in AXES:
-                panels = [(title, same) for title, same in _problems(here)
-                          if len({row[axis] for row in same} - {None}) > 1]
+                panels = [(title, same) for title, same in _problems(here) if _varies(same, axis)]
                 if panels:
                     paths += _save(_against(panels, axis, f"{name} on {device}"), folder,
                                    f"against_{_SHORT.get(axis, axis)}-{device}")
@@ -99,9 +101,14 @@ def _place(row: Row, axis: str) -> float | None:
     return row[axis]
 
 
+def _varies(rows: Sequence[Row], axis: str) -> bool:
+    """Whether machines of one mode differ in it."""
+    return any(len({row[axis] for row in rows if row["mode"] == mode} - {None}) > 1 for mode in _MODES)
+
+
 def _lines(rows: Sequence[Row], axis: str) -> dict[str, list[Row]]:
     """Rows that differ in the axis alone, by what tells them from the others."""
-    others = [each for each in AXES if each != axis and len({row[each] for row in rows} - {None}) > 1]
+    others = [each for each in AXES if each != axis and _varies(rows, each)]
     lines: dict[str, list[Row]] = {}
     for row in rows:
         parts = []
@@ -116,9 +123,9 @@ def _lines(rows: Sequence[Row], axis: str) -> dict[str, list[Row]]:
     return lines
 
 
-def _order(label: str) -> tuple[int, int, str]:
-    mode = label.partition(",")[0]
-    return list(_MODES).index(mode), len(label), label
+def _order(label: str) -> tuple[int, list[float]]:
+    """Modes in their order, then the numbers."""
+    return list(_MODES).index(label.partition(",")[0]), [float(number) for number in re.findall(r"[\d.]+", label)]
 
 
 def _against(panels: Sequence[tuple[str, list[Row]]], axis: str, title: str) -> Figure:
@@ -126,35 +133,41 @@ def _against(panels: Sequence[tuple[str, list[Row]]], axis: str, title: str) -> 
     metrics = [metric for metric in METRICS if any(row[metric] for _, rows in panels for row in rows)]
     figure = Figure(figsize=(max(4.2, 0.8 + 2.6 * len(panels)), 1.2 + 1.45 * len(metrics)), layout="constrained")
     grid = figure.subplots(len(metrics), len(panels), squeeze=False, sharex="col", sharey="row")
-    labels = sorted(_distinct(label for _, rows in panels for label in _lines(rows, axis)), key=_order)
+    colours = _colours(sorted(_distinct(label for _, rows in panels for label in _lines(rows, axis)), key=_order))
     drawn: dict[str, Any] = {}
     for column, (name, rows) in enumerate(panels):
         lines = _lines(rows, axis)
         for row, metric in enumerate(metrics):
             axes: Axes = grid[row, column]
-            for label in labels:
+            for label, colour in colours.items():
                 if label in lines:
-                    drawn.setdefault(label, _line(axes, lines[label], axis, metric, labels.index(label)))
+                    drawn.setdefault(label, _line(axes, lines[label], axis, metric, colour))
             _scales(axes, rows, axis)
             if not column:
                 axes.set_ylabel(METRICS[metric])
         grid[0, column].set_title(name)
         grid[-1, column].set_xlabel(AXES[axis])
-    figure.suptitle(f"{title}: resources for one vector in 1000 cycles, measured by synthesis" if metrics else title,
-                    fontsize=9)
+    figure.suptitle(f"{title}\ncells measured by synthesis; x kilocycles: for one vector in 1000 cycles", fontsize=9)
     figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=min(4, len(panels) + 1))
     return figure
 
 
-def _line(axes: Axes, rows: Sequence[Row], axis: str, metric: str, number: int) -> Any:
+def _colours(labels: Sequence[str]) -> dict[str, str]:
+    """One for every line: those of a mode are alike."""
+    found: dict[str, str] = {}
+    for label in labels:
+        choice = _COLOURS[label.partition(",")[0]]
+        found[label] = choice[sum(colour in choice for colour in found.values()) % len(choice)]
+    return found
+
+
+def _line(axes: Axes, rows: Sequence[Row], axis: str, metric: str, colour: str) -> Any:
     spots = sorted((place, row[metric]) for row in rows
                    if (place := _place(row, axis)) is not None and row[metric])
-    mode = rows[0]["mode"]
-    colour = "#000000" if mode == "dense" else _COLOURS[(number - 1) % 6]
     if len(spots) == 1:     # a machine that the axis says nothing about: a line to compare the others with
         axes.axhline(spots[0][1], color=colour, linestyle=":", linewidth=0.8)
-    (line,) = axes.plot([x for x, _ in spots], [y for _, y in spots], color=colour, marker=_MODES[mode][1],
-                        markersize=4, linewidth=1.2)
+    (line,) = axes.plot([x for x, _ in spots], [y for _, y in spots], color=colour,
+                        marker=_MODES[rows[0]["mode"]][1], markersize=4, linewidth=1.2)
     return line
 
 
@@ -162,9 +175,24 @@ def _scales(axes: Axes, rows: Sequence[Row], axis: str) -> None:
     places = sorted({place for row in rows if (place := _place(row, axis)) is not None})
     if places[-1] / places[0] > 3:
         axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
     axes.set_xticks(places, [f"{place:g}" for place in places])
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yscale("log")
+    _numbers(axes.yaxis)
+
+
+def _numbers(axis: Axis) -> None:
+    """Write numbers as people do, on a logarithmic axis, at 1, 2 and 5."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(_number))
+    axis.set_minor_locator(NullLocator())
+
+
+def _number(value: float, _: int | None = None) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= 10 * size or value >= size == 1e6:
+            return f"{value / size:g} {letter}"
+    return f"{value:g}"
 
 
 def _fronts(rows: Sequence[Row], first: str, second: str, name: str) -> Figure:
@@ -186,11 +214,11 @@ def _fronts(rows: Sequence[Row], first: str, second: str, name: str) -> Figure:
                                                color=colour, marker=marker, s=16, zorder=2)
             for x, y, text in front:
                 axes.annotate(text, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6)
-            for scale, values in ((axes.set_xscale, [row[first] for row in here]),
-                                  (axes.set_yscale, [row[second] for row in here])):
-                if here and min(values) > 0 and max(values) / min(values) > 3:
+            for scale, each, shown in ((axes.set_xscale, axes.xaxis, first), (axes.set_yscale, axes.yaxis, second)):
+                if here and min(row[shown] for row in here) > 0:
                     scale("log")
-            axes.set_title(f"{title}, {device}")
+                    _numbers(each)
+            axes.set_title(f"{title}, {device}", fontsize=8)
             axes.margins(0.15)
             if not column:
                 axes.set_ylabel(NAMES[second])
@@ -201,6 +229,7 @@ def _fronts(rows: Sequence[Row], first: str, second: str, name: str) -> Figure:
 
 
 def _short(row: Row) -> str:
-    named = [f"{_SHORT.get(axis, axis)}={row[axis]:g}" for axis in ("set_size", "winners", "density", "target_cycles")
+    """What tells a point of the front from the others."""
+    named = [f"{_SHORT.get(axis, axis)}={row[axis]:g}" for axis in ("set_size", "density", "winners")
              if row[axis] is not None]
-    return " ".join(named[:2]) or row["mode"]
+    return " ".join(named) or (f"{row['target_cycles']:,}" if row["target_cycles"] else "")
