@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ..hw.errors import DovetailError
-from . import compile, demo, diff, doctor, inspect, simulate
+from . import compile, demo, diff, doctor, inspect, report, simulate
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -20,6 +20,7 @@ COMMANDS = (
     inspect,
     compile,
     simulate,
+    report,
     diff,
     doctor,
 )
