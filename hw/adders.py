@@ -152,11 +152,34 @@ class AdderGraph:
         """Adders on the longest way to a sum."""
         return max(self.depths[term.node] for term in self.outputs)
 
-    @property
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Bits of every node."""
+        return tuple(width_of_range(low, high) for low, high in self.ranges)
+
+    @cached_property
     def adder_bits(self) -> int:
         """Sum of the adders' widths, without the bits that pass them."""
-        return sum(width_of_range(*self.ranges[node]) - adder.passed
+        return sum(self.widths[node] - adder.passed
                    for node, adder in enumerate(self.adders, self.inputs + len(self.constants)))
+
+    @cached_property
+    def register_bits(self) -> int:
+        """Bits of all registers where one follows every level of adders and all sums come at once.
+
+        A value that is wanted later than it is made waits in as many registers as levels lie between, which all that
+        want it share; see `dovetail.hw.unrolled.Unrolled`.
+        """
+        first = self.inputs + len(self.constants)
+        made = [max(depth - 1, 0) for depth in self.depths]
+        wanted = list(made)
+        for node, adder in enumerate(self.adders, first):
+            for term in (adder.first, adder.second):
+                wanted[term.node] = max(wanted[term.node], made[node])
+        for term in self.outputs:
+            wanted[term.node] = max(1, self.depth)
+        return sum((until - since) * width for node, (since, until, width) in enumerate(
+            zip(made, wanted, self.widths, strict=True)) if not self.inputs <= node < first)
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
         """The sums of vectors, adder by adder.
