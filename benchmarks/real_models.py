@@ -433,7 +433,7 @@ def unstructured(
     results = golden.run(compiled.network, input_codes(compiled.network, samples.x[:frames], samples.scale))
     for planned, layer, result in zip(compiled.plan.layers, shown.layers, results, strict=True):
         arch, packing = planned.arch.engine, planned.packing
-        time = time_shares(planned, result, layer.cycles_per_inference)
+        time = time_shares(planned, result, layer)
         bounds.hold(packing.complementary or layer.utilisation >= UTILISATION,
                     f"{name}: utilisation of {layer.name} is {layer.utilisation:.1%}")
         layers.add_row(layer.name, f"{arch.lanes} x {arch.banks}", str(arch.set_size), f"{packing.fill:.2f}",

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..hw.verilog import emit
 from ..sim import golden
 from ..sim.cycles import layer_cycles, network_cycles
 from ..sim.payload import pack, width_of
+from ..sim.time_shares import time_shares
 from ..sim.verify import frames_to_words
 from ..sw.data import MAX_BYTES
 from ..sw.images import layer_images
@@ -40,6 +41,23 @@ SCHEMA = "dovetail-build/3"
 #: What reading a folder that somebody edited, or that a disk lost half of, can raise.
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, NotImplementedError,
            RuntimeError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error)
+
+#: What a key of ``plan.toml`` means.
+_MEANING = {
+    "target_cycles": "cycles per inference that every layer must keep up with",
+    "input_width": "codes per beat of the input",
+    "loadable": "true: memories can be written at run time",
+    "mode": "sparse-sparse, sparse-dense or dense",
+    "engine": "folded: weights in memories; unrolled: a first convolution in logic",
+    "lanes": "inputs taken at once",
+    "banks": "sets computed at once; lanes x banks is the number of multipliers",
+    "set_size": "N, the most kernels of a set, which share a multiplier",
+    "columns": "sums that a bank gives up a cycle",
+    "drain_width": "sums that leave the engine a cycle",
+    "accumulator": "where sums are: lut-ram or block-ram",
+    "kwta": "how winners are found: global (histogram) or local (registers)",
+    "bins": "histogram bins searched a cycle",
+}
 
 #: Frames of golden vectors, which the testbench sends.
 GOLDEN_FRAMES = 4
@@ -294,7 +312,7 @@ def _manifest(
                 "set_size": packing.set_size, "sets": packing.sets, "banks": packing.banks, "folds": packing.folds,
                 "rows": int(packing.rows.sum()), "rows_lower_bound": packing.rows_lower_bound, "fill": packing.fill},
             "predicted": {"cycles_per_inference": alone.cycles_per_inference, "multipliers": alone.multipliers,
-                          "utilisation": alone.utilisation},
+                          "utilisation": alone.utilisation, "time": asdict(time_shares(planned, result, alone))},
         })
     last, select = plan.layers[-1].layer, arch.layers[-1].select
     pixels = arch.layers[-1].pixels
@@ -335,25 +353,31 @@ def _order(image: bool) -> str:
 
 def _plan_toml(plan: Plan, made_with: str) -> str:
     """The plan as settings that give the same plan again, with the options it was made with."""
-    lines = ["# The plan that was built; edit it and give it back with --config.\n"]
+    text = "# The plan that was built; edit it and give it back with --config.\n"
     if made_with:
-        lines.append(f"# made with {made_with}\n")
-    if plan.settings.target_cycles is not None:
-        lines.append(f"target_cycles = {plan.settings.target_cycles}\n")
-    lines += [f"input_width = {plan.arch.input_width}\n", f"loadable = {str(plan.arch.loadable).lower()}\n"]
+        text += f"# made with {made_with}\n"
+    given = {} if plan.settings.target_cycles is None else {"target_cycles": plan.settings.target_cycles}
+    text += _toml({**given, "input_width": plan.arch.input_width, "loadable": plan.arch.loadable})
     for layer in plan.arch.layers:
-        engine = layer.engine
-        lines.append(f'\n[layers.{json.dumps(layer.name, ensure_ascii=False)}]\nmode = "{layer.mode.value}"\n')
+        engine, select = layer.engine, layer.select
+        keys: dict[str, str | int] = {"mode": layer.mode.value}
         if isinstance(engine, UnrolledArch):
-            lines.append(f'engine = "{EngineKind.UNROLLED.value}"\ndrain_width = {engine.drain_width}\n')
+            keys |= {"engine": EngineKind.UNROLLED.value, "drain_width": engine.drain_width}
         else:
-            lines.append(f'engine = "{EngineKind.FOLDED.value}"\n')
-            lines += [f"{key} = {getattr(engine, key)}\n"
-                      for key in ("lanes", "banks", "set_size", "columns", "drain_width")]
-            lines.append(f'accumulator = "{engine.accumulator.value}"\n')
-        if layer.select.is_kwta:
-            lines.append(f'kwta = "{layer.select.kind.value}"\nbins = {layer.select.bins}\n')
-    return "".join(lines)
+            keys |= {"engine": EngineKind.FOLDED.value}
+            keys |= {key: getattr(engine, key) for key in ("lanes", "banks", "set_size", "columns", "drain_width")}
+            keys |= {"accumulator": engine.accumulator.value}
+        if select.is_kwta:
+            keys |= {"kwta": select.kind.value, "bins": select.bins}
+        text += f"\n[layers.{json.dumps(layer.name, ensure_ascii=False)}]\n{_toml(keys)}"
+    return text
+
+
+def _toml(keys: dict[str, str | int]) -> str:
+    """Keys of a table, a line each, with what they mean."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    wide = max(map(len, lines))
+    return "".join(f"{line:{wide}}  # {_MEANING[key]}\n" for line, key in zip(lines, keys, strict=True))
 
 
 def read_build(path: Path) -> Build:

@@ -13,16 +13,17 @@ from ..hw.arch import EngineArch, Mode
 from ..hw.errors import DovetailError
 from ..sim import golden
 from ..sim.cycles import cycles_per_inference
-from ..sim.time_shares import time_shares
 from ..sw.compile import Compiled, Precision, compile_model
 from ..sw.data import Samples
 from ..sw.exact import describe
 from ..sw.model import FloatModel
 from ..sw.network import Network
+from ..sw.plan import DEFAULT_TARGET, Plan, PlanError
 from ..sw.quantise import Calibration, Requantise, input_codes
 from ..sw.settings import Device, Settings, read_settings
 from .inputs import load_inputs
-from .output import print_json, print_table, working
+from .output import counted, print_json, print_table, print_wrapped, working
+from .units import gap_line
 
 __all__ = ["add_parser", "precision_of", "run", "say_ignored"]
 
@@ -157,13 +158,19 @@ def run(args: argparse.Namespace) -> int:
             raise DovetailError(f"{args.test.name}: has no labels 'y' to measure the accuracy with")
         with working(f"measuring the accuracy on {args.test.name}"):
             accuracy = measure(compiled, samples)
+    intake = intake_of(compiled, accuracy)
+    if args.lossy is not None:
+        with working("planning it with all weights, to compare"):
+            intake["lossless"] = compare_lossless(compiled, args, settings, precision)
+            intake["lossy"] = cost(compiled.plan, compiled.calibration)
+            intake["weights"] = sum(int((layer.weights != 0).sum()) for layer in compiled.lossless.layers)
     with working(f"writing {args.output}"):
         manifest = write_build(args.output, compiled.plan, compiled.model, compiled.calibration,
-                               intake=intake_of(compiled, accuracy), made_with=_made_with(args, compiled.model))
+                               intake=intake, made_with=_made_with(args, compiled.model))
     if args.json:
         print_json(manifest)
         return _check_target(settings, manifest)
-    rows = []
+    rows, cycles = [], manifest["predicted_cycles_per_inference"]
     for planned, about in zip(compiled.plan.layers, manifest["layers"], strict=True):
         engine, predicted = planned.arch.engine, about["predicted"]
         shape = ["unrolled", "", "", ""]
@@ -171,14 +178,13 @@ def run(args: argparse.Namespace) -> int:
             shape = [f"{engine.lanes} x {engine.banks}", engine.folds, engine.set_size,
                      f"{about['packing']['fill']:.2f}"]
         rows.append([
-            planned.layer.name, planned.arch.mode.value, *shape, f"{predicted['cycles_per_inference']:.0f}",
+            planned.layer.name, planned.arch.mode.value, *shape, f"{predicted['cycles_per_inference']:,.0f}",
             f"{predicted['utilisation']:.0%}"])
-    cycles = f"{manifest['predicted_cycles_per_inference']:.0f} cycles per inference (predicted)"
-    print_table(f"{manifest['model']['name']}: {cycles}",
-                ["layer", "mode", "lanes x banks", "folds", "set size N", "fill", "cycles", "utilisation"], rows,
-                left=2)
-    for line in [*remarks(manifest["intake"]), *gaps(compiled, manifest["layers"])]:
-        print(line)
+    print_table(f"{manifest['model']['name']}: {cycles:,.0f} cycles per inference (predicted)",
+                ["layer", "mode", "lanes, banks", "folds", "set size", "fill", "cycles", "useful"], rows, left=2)
+    for line in [*_default_missed(settings, manifest), *remarks(manifest["intake"]),
+                 *gaps(compiled, manifest["layers"])]:
+        print_wrapped(line)
     print(f"written: {args.output}")
     return _check_target(settings, manifest)
 
@@ -221,41 +227,67 @@ def remarks(intake: dict[str, Any]) -> list[str]:
         if intake["source"] == "quantised file":
             lines.append(f"{name}: {layer['requantisation']}")
         if layer["removed"]:
-            lines.append(f"{name}: {layer['removed']} kernels left out ({layer['constant']} constant, "
+            lines.append(f"{name}: {counted(layer['removed'], 'kernel')} left out ({layer['constant']} constant, "
                          f"{layer['dead']} unused)")
         if layer["duplicates"]:
-            lines.append(f"{name}: {layer['duplicates']} kernels repeat another one (kept)")
+            repeat = "repeats" if layer["duplicates"] == 1 else "repeat"
+            lines.append(f"{name}: {counted(layer['duplicates'], 'kernel')} {repeat} another one (kept)")
         if layer["dropped"]:
-            lines.append(f"{name}: {layer['dropped']:,} weights dropped (--lossy)")
+            lines.append(f"{name}: {counted(layer['dropped'], 'weight')} dropped (--lossy)")
     accuracy = intake["accuracy"]
     if accuracy is not None:
         parts = [f"{kind} {accuracy[kind]:.2%}" for kind in ("float", "integer", "lossy") if kind in accuracy]
-        lines.append(f"accuracy on {accuracy['samples']:,} inputs: {', '.join(parts)}")
+        lines.append(f"accuracy on {counted(accuracy['samples'], 'input')}: {', '.join(parts)}")
+    if "lossy" in intake:
+        dropped = sum(layer["dropped"] for layer in intake["layers"])
+        lines.append(gained(intake["lossy"], intake["lossless"], dropped, intake["weights"]))
     return lines
 
 
 def gaps(compiled: Compiled, layers: list[dict[str, Any]]) -> list[str]:
-    """Lines that say what keeps the utilisation from 1 in layers whose kernels conflict.
+    """Lines that say what keeps the utilisation of layers from 1, given those of the manifest."""
+    lines = (gap_line(planned.layer.name, about["predicted"]["time"], planned.packing)
+             for planned, about in zip(compiled.plan.layers, layers, strict=True))
+    return [line for line in lines if line is not None]
 
-    Parameters
-    ----------
-    compiled : Compiled
-    layers : list of dict
-        The manifest's, with the cycles that were predicted on the same inputs.
-    """
-    lines = []
-    for planned, result, about in zip(compiled.plan.layers, golden.run(compiled.network, compiled.calibration), layers,
-                                      strict=True):
-        packing = planned.packing
-        if packing is None or packing.complementary or planned.layer.window is not None:
-            continue
-        time = time_shares(planned, result, about["predicted"]["cycles_per_inference"])
-        best = packing.nonzero / (packing.rows_lower_bound * packing.banks)
-        lines.append(
-            f"{planned.layer.name}: multipliers {time.useful:.0%} useful, {time.empty:.0%} at empty places (fill "
-            f"{packing.fill:.2f}, at best {best:.2f}), {time.draining:.0%} draining, {time.uneven:.0%} in lanes done "
-            f"early, {time.waiting:.0%} waiting")
-    return lines
+
+def compare_lossless(compiled: Compiled, args: argparse.Namespace, settings: Settings,
+                     precision: Precision) -> dict[str, Any] | None:
+    """Cycles per inference, multipliers and rows of the network that keeps all its weights; None where no plan of it
+    reaches the target."""
+    try:
+        kept = compile_model(args.model, calibration=args.calibration, settings=settings, precision=precision,
+                             predict=cycles_per_inference)
+    except PlanError:
+        return None
+    return cost(kept.plan, compiled.calibration)
+
+
+def cost(plan: Plan, codes: np.ndarray) -> dict[str, Any]:
+    """Predicted cycles per inference on input codes, multipliers, and rows of the weight tensors."""
+    return {
+        "cycles_per_inference": cycles_per_inference(plan, codes),
+        "multipliers": sum(layer.arch.engine.multipliers for layer in plan.layers),
+        "rows": sum(int(layer.packing.rows.sum()) for layer in plan.layers if layer.packing is not None),
+    }
+
+
+def gained(lossy: dict[str, Any], lossless: dict[str, Any] | None, dropped: int, weights: int) -> str:
+    """What dropping weights gained, in a line."""
+    says = (f"--lossy: {dropped:,} of {weights:,} weights dropped; {lossy['cycles_per_inference']:,.0f} cycles per "
+            f"inference, {counted(lossy['multipliers'], 'multiplier')}, {counted(lossy['rows'], 'row')}")
+    if lossless is None:
+        return says + "; with all weights no plan reaches the target"
+    return says + (f" instead of {lossless['cycles_per_inference']:,.0f}, {lossless['multipliers']:,} and "
+                   f"{lossless['rows']:,}")
+
+
+def _default_missed(settings: Settings, manifest: dict[str, Any]) -> list[str]:
+    """A line where nobody set a target and the planner's own is out of reach."""
+    if settings.target_cycles is not None or manifest["predicted_cycles_per_inference"] <= DEFAULT_TARGET:
+        return []
+    return [f"no --target-cycles given: {DEFAULT_TARGET:,}, the default, is out of reach; this is the fastest plan "
+            "found"]
 
 
 def _check_target(settings: Settings, manifest: dict) -> int:

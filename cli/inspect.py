@@ -1,14 +1,13 @@
 """`dovetail inspect`: what a model is made of, and how well it packs."""
 
 import argparse
-import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
 from ..hw.errors import ModelError
 from ..sw.inspect import LayerFacts, find_problems, inspect_model
 from ..sw.reader import read_model
-from .output import print_json, print_table
+from .output import counted, print_json, print_table, print_wrapped
 
 __all__ = ["add_parser", "run"]
 
@@ -58,15 +57,11 @@ def run(args: argparse.Namespace) -> int:
     print("N kernels make a set. A row holds one weight of every set; fill is the share\n"
           "of these places that holds a weight that is not zero.")
     for layer in facts:
-        _print_wrapped(f"{layer.name} ({_kind(layer)}): {_mask(layer)}")
-        _print_wrapped(f"  {layer.gain.text}")
+        print_wrapped(f"{layer.name} ({_kind(layer)}): {_mask(layer)}")
+        print_wrapped(f"  {layer.gain.text}")
     for problem in problems:
-        _print_wrapped(f"not supported: {problem}")
+        print_wrapped(f"not supported: {problem}")
     return 0
-
-
-def _print_wrapped(text: str) -> None:
-    print(textwrap.fill(text, 79, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def _kind(layer: LayerFacts) -> str:
@@ -86,7 +81,8 @@ def _mask(layer: LayerFacts) -> str:
     parts = [f"{layer.pattern} mask" if layer.pattern in ("dense", "unstructured") else layer.pattern]
     if not layer.complementary:
         parts.append(f"not complementary: {layer.rows / layer.positions:.1f} rows a position instead of 1 (at best "
-                     f"{layer.rows_lower_bound / layer.positions:.1f} in {layer.sets} sets)")
-    counts = ((layer.empty_kernels, "kernels without a weight"), (layer.unused_positions, "inputs without a weight"),
-              (layer.duplicates, "kernels that repeat another"))
-    return "; ".join([*parts, *(f"{count:,} {what}" for count, what in counts if count)])
+                     f"{layer.rows_lower_bound / layer.positions:.1f} in {counted(layer.sets, 'set')})")
+    repeats = "that repeats another" if layer.duplicates == 1 else "that repeat another"
+    counts = ((layer.empty_kernels, "kernel", "without a weight"),
+              (layer.unused_positions, "input", "without a weight"), (layer.duplicates, "kernel", repeats))
+    return "; ".join([*parts, *(f"{counted(count, noun)} {what}" for count, noun, what in counts if count)])

@@ -2,19 +2,26 @@
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..boards.build_folder import Build, check_verilog, read_build
 from ..hw.errors import DovetailError
 from ..sim.simulate import Engine
+from ..sim.unit_times import States, bottleneck, timeline
 from ..sim.verify import NetworkSimulation, Verification
 from ..sw.data import Samples
 from ..sw.network import Network
 from ..sw.quantise import input_codes
 from .inputs import load_inputs
-from .output import print_json, print_table, working
+from .output import counted, print_json, print_table, print_wrapped, working
+from .units import gap_line, show_timeline, show_units
 
 __all__ = ["add_parser", "report", "run"]
+
+#: Inferences of which is told when which unit works on them.
+FIRST = 5
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
@@ -69,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found)
     else:
-        show(found, verification)
+        show(found, verification, build)
     return 0 if verification.passed else 1
 
 
@@ -98,6 +105,9 @@ def report(build: Build, samples: Samples, verification: Verification, engine: E
     -------
     dict
         ``accuracy`` and ``float_accuracy`` are over the inputs that were simulated; None where these have no labels.
+        ``units``, ``bottleneck`` and ``timeline`` are the cycle model's account: None with random stalls, which it does
+        not know, and where the run took other cycles than it says. Cycles are counted as in waves, 0 the first one
+        after reset.
     """
     count = len(verification.outputs)
     accuracy = float_accuracy = None
@@ -123,18 +133,54 @@ def report(build: Build, samples: Samples, verification: Verification, engine: E
         "layers": [
             {"name": layer.name, "mode": layer.mode, "cycles_per_inference": layer.cycles_per_inference,
              "multipliers": layer.multipliers, "useful_multiplications": layer.useful_multiplications,
-             "utilisation": layer.utilisation} for layer in verification.layers],
+             "utilisation": layer.utilisation, "time": asdict(shares)}
+            for layer, shares in zip(verification.layers, verification.shares, strict=True)],
+        **_times(verification),
         "simulated_cycles_per_second": verification.cycles_per_second,
     }
 
 
-def show(found: dict, verification: Verification) -> None:
+def _times(verification: Verification) -> dict[str, Any]:
+    """What every unit did, over the run and in the steady state."""
+    cycles = verification.predicted
+    if verification.stalled or verification.measured != cycles.total:
+        return {"steady": None, "units": None, "bottleneck": None, "timeline": None}
+    run, frames, steady = cycles.run, cycles.steady_frames, cycles.steady
+
+    def counts(unit: States) -> dict[str, int]:
+        return {"busy": unit.busy, "starved": unit.starved, "stalled": unit.stalled}
+
+    most = bottleneck(steady)
+    return {
+        "steady": {"first_inference": frames.start, "inferences": len(frames), "cycles": most.cycles}
+        if frames else None,
+        "units": [{"layer": whole.layer, "unit": whole.unit, **counts(whole),
+                   "steady": counts(part) if frames else None}
+                  for whole, part in zip(run, steady, strict=True)],
+        "bottleneck": {"layer": most.layer, "unit": most.unit, "busy": most.busy, "cycles": most.cycles},
+        "timeline": [asdict(span) for span in timeline(cycles.works, FIRST)],
+    }
+
+
+def show(found: dict, verification: Verification, build: Build) -> None:
     """Print a report for people to read."""
     print_table(
-        f"{found['samples']} inputs in {found['engine']}",
-        ["layer", "mode", "multipliers", "useful multiplications", "cycles alone", "utilisation"],
+        f"{counted(found['samples'], 'input')} in {found['engine']}",
+        ["layer", "mode", "multipliers", "useful products", "cycles alone", "useful"],
         [[layer["name"], layer["mode"], layer["multipliers"], f"{layer['useful_multiplications']:,.0f}",
           f"{layer['cycles_per_inference']:,.0f}", f"{layer['utilisation']:.1%}"] for layer in found["layers"]], left=2)
+    lines = [gap_line(layer["name"], layer["time"], planned.packing)
+             for layer, planned in zip(found["layers"], build.plan.layers, strict=True)]
+    for line in filter(None, lines):
+        print_wrapped(line)
+    if any(lines):
+        print()
+    if found["units"] is not None:
+        show_units(found)
+        show_timeline(found)
+    elif found["stalled"]:
+        print("with random stalls there is no account of the units: the cycle model does not know them")
+    print()
     cycles = found["cycles"]
     print(f"outputs: {found['mismatches']} of {verification.outputs.size} differ from the golden model")
     if verification.first_mismatch is not None:

@@ -15,6 +15,7 @@ from ..sw.window import max_pool
 from . import golden
 from .cycles import LayerCycles, NetworkCycles, layer_cycles, network_cycles
 from .simulate import Engine, Simulation
+from .time_shares import TimeShares, time_shares
 
 __all__ = [
     "Mismatch", "NetworkSimulation", "Verification", "frames_to_words", "selected_elements", "words_to_frames",
@@ -67,6 +68,8 @@ class Verification:
         Steady interval between results, over the second half of the frames; of a single frame, ``measured``.
     layers : tuple of LayerCycles
         What the cycle model says of each layer alone.
+    shares : tuple of TimeShares
+        Where the multipliers' time goes, in each layer alone.
     stalled : bool
         Random stalls were on: then cycles are not comparable.
     cycles_per_second : float
@@ -80,6 +83,7 @@ class Verification:
     measured: int
     measured_per_inference: float
     layers: tuple[LayerCycles, ...]
+    shares: tuple[TimeShares, ...]
     stalled: bool
     cycles_per_second: float
 
@@ -193,7 +197,9 @@ class NetworkSimulation:
         plan = self._plan
         results = golden.run(plan.network, codes)
         expected = results[-1].outputs
-        predicted = network_cycles(plan, results)
+        predicted = network_cycles(plan, results, watch=True)
+        layers = tuple(layer_cycles(planned, result) for planned, result in zip(plan.layers, results, strict=True))
+        shares = tuple(map(time_shares, plan.layers, results, layers))
         last, beats = plan.arch.layers[-1], plan.arch.output_beats
         run = self._simulation.run(
             {"i": frames_to_words(codes, plan.arch.input_width, pixels=plan.arch.input_pixels)},
@@ -209,7 +215,7 @@ class NetworkSimulation:
         return Verification(
             outputs=outputs, mismatches=int(different.sum()), first_mismatch=mismatch, predicted=predicted,
             measured=run.cycles, measured_per_inference=interval,
-            layers=tuple(layer_cycles(planned, result) for planned, result in zip(plan.layers, results, strict=True)),
+            layers=layers, shares=shares,
             stalled=stall_seed is not None, cycles_per_second=run.cycles_per_second)
 
     def _locate(self, codes: np.ndarray, results: Sequence[golden.LayerResult]) -> Mismatch | None:

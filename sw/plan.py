@@ -33,7 +33,7 @@ from .positions import engine_order
 from .settings import LayerSettings, Settings
 from .window import Window
 
-__all__ = ["Plan", "PlanError", "PlannedLayer", "plan"]
+__all__ = ["DEFAULT_TARGET", "Plan", "PlanError", "PlannedLayer", "plan"]
 
 #: Wanted cycles per inference when nobody says.
 DEFAULT_TARGET = 1024

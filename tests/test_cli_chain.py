@@ -1,9 +1,11 @@
 """The commands one after the other, as a user calls them."""
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -103,6 +105,7 @@ def test_simulate_stalled(capsys, files):
                           "--limit", 4)
     assert code == 0 and found["samples"] == 4 and found["mismatches"] == 0
     assert found["cycles"]["measured"] > found["cycles"]["predicted"]
+    assert found["units"] is found["timeline"] is found["steady"] is found["bottleneck"] is None
 
 
 def test_simulate_in_text(capsys, files):
@@ -110,6 +113,24 @@ def test_simulate_in_text(capsys, files):
     assert main(["simulate", str(files / "build"), "--inputs", str(files / "test.npz")]) == 0
     text = capsys.readouterr().out
     assert "outputs: 0 of 45 differ from the golden model" in text and text.rstrip().endswith("passed")
+    assert max(map(len, text.splitlines())) <= 80
+    code, found = as_json(capsys, "simulate", files / "build", "--inputs", files / "test.npz")
+    cycles = found["steady"]["cycles"]
+    for unit in found["units"]:
+        name = unit["unit"] if unit["layer"] is None else f"{unit['layer']} {unit['unit']}"
+        line = next(line for line in text.splitlines() if line.startswith(f"{name}  "))
+        shown = [int(number) for number in re.findall(r"(?<![<>])\b(\d+) %", line)]
+        shares = [100 * unit["steady"][state] / cycles for state in ("busy", "starved", "stalled")]
+        assert shown == [round(share) for share in shares if share in (0, 100) or 0.5 < share < 99.5]
+        assert sum(unit["steady"].values()) == cycles
+        assert unit["busy"] + unit["starved"] + unit["stalled"] == found["cycles"]["predicted"]
+    busiest = max(unit["steady"]["busy"] for unit in found["units"])
+    assert found["bottleneck"]["busy"] == busiest and found["bottleneck"]["cycles"] == cycles
+    assert f"{found['bottleneck']['layer']} {found['bottleneck']['unit']} " in text
+    engines = [span for span in found["timeline"] if span["unit"] == "engine" and span["layer"] == "fc0_node"]
+    assert [span["inference"] for span in engines] == list(range(5))
+    assert all(before["start"] < after["start"] and before["end"] < after["end"]
+               for before, after in pairwise(engines))
 
 
 def test_wrong_weight_is_caught(capsys, files, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from builders import make_cnn, make_network
 from dovetail.hw.arch import UnrolledArch
 from dovetail.hw.network import NetworkTop
 from dovetail.sim import golden
-from dovetail.sim.cycles import network_cycles
+from dovetail.sim.cycles import NetworkCycles, network_cycles
 from dovetail.sim.payload import pack
 from dovetail.sim.unit_times import State, States, UnitWork, bottleneck, cycle_states, states, timeline
 from dovetail.sim.verify import frames_to_words
@@ -49,7 +49,8 @@ def slow_end(_):
         lanes=1, banks=1, set_size=1)}, target_cycles=100_000))
 
 
-CASES = [(slow_end, "a slow end"), *((perceptron, name) for name in PERCEPTRONS), *((convolutions.build, name) for name in CONVOLUTIONS),
+CASES = [(slow_end, "a slow end"),
+         *((perceptron, name) for name in PERCEPTRONS), *((convolutions.build, name) for name in CONVOLUTIONS),
          *((unrolled.build, name) for name in UNROLLED)]
 
 
@@ -275,3 +276,40 @@ def test_cases_cover_what_there_is():
             there |= {(unit.unit, state) for state in ("busy", "starved", "stalled") if getattr(unit, state)}
     assert there == {(unit, state) for unit in ("input", "window", "join", "engine", "pool", "select", "output")
                      for state in ("busy", "starved", "stalled")} - {("output", "stalled")}
+
+
+def test_states():
+    """Busy goes before stalled; what neither says is starved."""
+    work = UnitWork(layer="fc", unit="engine")
+    work.work(3, 5)
+    work.work(5, 7)
+    work.work(2, 1)         # no cycle at all
+    work.frame = 1
+    work.work(8, 9)         # of another inference, so that it stays apart
+    work.wait(0, 3)
+    work.wait(9, 11)
+    assert work.busy == [(3, 7, 0), (8, 9, 1)] and work.waiting == [(0, 3), (9, 11)]
+    assert cycle_states(work, 1, 13).tolist() == [2, 2, *[0] * 7, 2, 2, 1, 1]
+    whole, none = states([work, UnitWork(layer=None, unit="input")], 1, 13)
+    assert whole == States(layer="fc", unit="engine", busy=7, starved=2, stalled=4) and whole.cycles == 13
+    assert none == States(layer=None, unit="input", busy=0, starved=13, stalled=0)
+    assert (whole.name, none.name) == ("fc engine", "input")
+    spans = [(span.inference, span.start, span.end) for span in timeline([work], 2)]
+    assert spans == [(0, 3, 7), (1, 8, 9)] and len(timeline([work], 1)) == 1
+
+
+def test_bottleneck():
+    """The busiest; of equals the last, which is what the others wait for."""
+    units = [States(layer="fc", unit=unit, busy=busy, starved=9 - busy, stalled=0)
+             for unit, busy in (("input", 4), ("engine", 7), ("select", 7), ("output", 1))]
+    assert bottleneck(units).unit == "select"
+
+
+def test_steady_state():
+    """Results that come after the first one and before the last input, the second half of them."""
+    cycles = NetworkCycles(total=121, first_input=np.arange(10) * 10, last_output=np.arange(10) * 10 + 30)
+    assert cycles.steady_frames == range(3, 6)      # the last input comes with the result of frame 6
+    few = NetworkCycles(total=51, first_input=np.arange(3) * 10, last_output=np.arange(3) * 10 + 30,
+                        works=(UnitWork(layer=None, unit="input", busy=[(0, 9, 0)]),))
+    assert not few.steady_frames and few.steady == few.run
+    assert few.run == (States(layer=None, unit="input", busy=10, starved=41, stalled=0),)
