@@ -29,7 +29,7 @@ from ..sw.quantise import input_codes
 from ..sw.settings import Device
 from . import report_pictures
 from .build_folder import Build
-from .report_estimates import device_fits, estimated_cells, unit_uses
+from .report_estimates import KNOWN_DEVICES, device_fits, estimated_cells, unit_uses
 from .report_parts import (
     Accuracy,
     Implementation,
@@ -78,7 +78,8 @@ def gather(
     implementation : Implementation, optional
         What tools made of it.
     device : Device, optional
-        What resources are estimated for, unit by unit; by default the smallest device that it fits on.
+        What resources are estimated for, unit by unit; by default, and where the resource model does not know the
+        device, the smallest one that it fits on.
 
     Returns
     -------
@@ -94,7 +95,8 @@ def gather(
     spans = timeline(times.works, TIMELINE_FRAMES)
     start = min(span.start for span in spans)
     fits = device_fits(plan)
-    device = device or Device(next((fit.device for fit in fits if fit.fits), fits[-1].device))
+    if device is None or device not in KNOWN_DEVICES:
+        device = Device(next((fit.device for fit in fits if fit.fits), fits[-1].device))
     intake = build.manifest["intake"] or {}
     return Report(
         model=plan.network.name, sha256=plan.network.sha256, facts_of=intake.get("source", ""),

@@ -6,9 +6,11 @@ from enum import Enum
 
 import numpy as np
 
+from .floorplan import PlacedCell
+
 __all__ = [
     "Accuracy", "DeviceFit", "Implementation", "LayerFact", "Mark", "MemoryRow", "ModeRow", "PackingView",
-    "PathStep", "PlacedCell", "PlanRow", "Report", "ShareRow", "UnitBar", "UnitSpan", "UnitUse", "Use",
+    "PathStep", "PlanRow", "Report", "ShareRow", "UnitBar", "UnitSpan", "UnitUse", "Use",
 ]
 
 
@@ -188,17 +190,6 @@ class PathStep:
     what: str
     unit: str
     nanoseconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlacedCell:
-    """Where a cell stands; ``layer`` is its number, -1 for what belongs to none."""
-
-    layer: int
-    unit: str
-    kind: str
-    x: int
-    y: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup, escape
 
-from .report_parts import PackingView, PlacedCell, UnitSpan
+from .floorplan import PlacedCell
+from .report_parts import PackingView, UnitSpan
 
 __all__ = ["Part", "Picture", "bar", "floorplan", "packing_pictures", "png", "strip"]
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from ..boards.build_folder import read_build
 from ..boards.report import gather, render, write_report
-from ..boards.report_synthesis import GRIDS, count_resources
+from ..boards.report_implementation import implement
+from ..hw.errors import DovetailError
 from ..sw.settings import Device
 from .inputs import load_inputs
 from .output import print_json, working
@@ -21,15 +22,18 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "report", help="one page about a build folder: network, packing, plan, time, resources",
         description="write one self-contained HTML page about a build folder: network, packing, plan, time, memory, "
                     "resources, accuracy, and the comparison with dense and sparse-dense",
-        epilog="example: dovetail report build -o report.html --inputs test.npz --synth ecp5-25k")
+        epilog="example: dovetail report build -o report.html --inputs test.npz --synth ecp5-25k --pnr")
     parser.add_argument("build", metavar="BUILD", type=Path, help="a folder made by dovetail compile")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("report.html"),
                         help="the page (default: report.html)")
     parser.add_argument("--inputs", metavar="X.npz", type=Path,
                         help="inputs for the accuracy and the cycles: x, and if known scale and labels y")
-    parser.add_argument("--synth", metavar="DEVICE", choices=[device.value for device in GRIDS],
+    parser.add_argument("--synth", metavar="DEVICE", choices=[device.value for device in Device],
                         help="count the cells that it takes of a device, with Yosys: "
-                             + ", ".join(device.value for device in GRIDS))
+                             + ", ".join(device.value for device in Device))
+    parser.add_argument("--pnr", action="store_true", help="with --synth: place and route, for floorplan and clock")
+    parser.add_argument("--seeds", metavar="N", type=int, default=1,
+                        help="with --pnr: try N seeds and show the fastest (default: 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -47,13 +51,17 @@ def run(args: argparse.Namespace) -> int:
     DovetailError
         If the build folder, the inputs or the output are wrong, or a tool is missing or fails.
     """
+    if args.pnr and args.synth is None:
+        raise DovetailError("argument --pnr: needs --synth DEVICE")
+    if args.seeds < 1:
+        raise DovetailError(f"argument --seeds: must be at least 1, not {args.seeds}")
     build = read_build(args.build)
     samples = None if args.inputs is None else load_inputs(args.inputs, build.plan.network)
     device = None if args.synth is None else Device(args.synth)
     implementation = None
     if device is not None:
-        with working(f"counting the cells for {device.value}"):
-            implementation = count_resources(build, device)
+        with working(f"{'placing and routing' if args.pnr else 'synthesising'} for {device.value}"):
+            implementation = implement(build, device, seeds=range(1, args.seeds + 1) if args.pnr else ())
     with working("working out the report"):
         with np.load(args.build / "golden.npz", allow_pickle=False) as golden:
             codes = golden["inputs"]

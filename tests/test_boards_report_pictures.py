@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pages import read_page
 
-from dovetail.boards.report_parts import PackingView, PlacedCell, UnitSpan
+from dovetail.boards.floorplan import PlacedCell
+from dovetail.boards.report_parts import PackingView, UnitSpan
 from dovetail.boards.report_pictures import Part, bar, floorplan, kid_colours, packing_pictures, png, strip
 
 
@@ -47,7 +48,8 @@ def make_view(**changes):
     return PackingView(**{
         "layer": "fc", "set_size": 2, "sets": 3, "folds": 1, "rows": 4, "fill": 0.5, "conflicts": False,
         "kids": np.array([[0, 1, -1], [1, -1, 0], [-1, 0, 1], [0, 0, 0]]),
-        "kernels": np.array([[0, -1, -2, -1, 1], [-1, 1, -2, -1, -1], [-1, -1, -2, 0, -1], [0, -1, -2, 0, -1]]), **changes})
+        "kernels": np.array([[0, -1, -2, -1, 1], [-1, 1, -2, -1, -1], [-1, -1, -2, 0, -1], [0, -1, -2, 0, -1]]),
+        **changes})
 
 
 def test_packing_pictures():

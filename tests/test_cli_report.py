@@ -10,10 +10,12 @@ import pytest
 from models import make_mlp
 from pages import read_page
 
-from dovetail.boards import report_synthesis
-from dovetail.boards.cells import Cells, Family
+from dovetail.boards import report_implementation
+from dovetail.boards.devices import Family
+from dovetail.boards.place import Placement, Timing
+from dovetail.boards.synth import Synthesis
 from dovetail.cli.main import main
-from dovetail.hw.network import NetworkTop
+from dovetail.sw.settings import Device
 
 
 @pytest.fixture(scope="module")
@@ -39,31 +41,56 @@ def test_page(capsys, files, tmp_path):
     assert "Dovetail" in read_page(path.read_text(encoding="utf-8")).words
 
 
-def test_counted_with_inputs(capsys, files, tmp_path, monkeypatch):
-    """With all options; Yosys, which would take half a minute, is asked for the cells of the right family."""
-    def count(component, family):
-        assert isinstance(component, NetworkTop) and family is Family.ICE40
-        return Cells(lut=1234, carry=0, lut_ram=0, ff=9000, bram=7, dsp=0, lut_equivalents=1234)
+@pytest.fixture
+def tools(monkeypatch, tmp_path):
+    """Stand in for Yosys and nextpnr, which would take minutes."""
+    def synthesise(design, family, *, watch):
+        assert design.top == "network" and "module" in design.text and family is Family.ICE40
+        return Synthesis(family=family, top="network", netlist=tmp_path, seconds=1.0, tool="1.2", cached=False,
+                         counts={"SB_LUT4": 1234, "SB_DFF": 9000, "SB_RAM40_4K": 7})
 
-    monkeypatch.setattr(report_synthesis, "count_cells", count)
-    capsys.readouterr()
+    def place(synthesis, record, *, seeds, watch):
+        assert record.device is Device.HX8K and list(seeds) == [1, 2]
+        (tmp_path / "cells.json").write_text(json.dumps([
+            {"layer": 1, "unit": "engine", "kind": "ram", "x": 3, "y": 4}]))
+        cell = {"cell": "core.layer1.engine.drain.total_SB_DFF_Q"}
+        return Placement(
+            fmax_mhz=77.5, timing=Timing.ROUTED, seed=2, fmax_by_seed={1: 70.0, 2: 77.5}, utilisation={}, seconds=1.0,
+            path=[{"type": "clk-to-q", "delay": 0.5, "from": cell, "to": cell},
+                  {"type": "routing", "delay": 2.25, "from": cell, "to": cell}],
+            tool="3.4", folder=tmp_path, cached=False)
+
+    monkeypatch.setattr(report_implementation, "synthesise", synthesise)
+    monkeypatch.setattr(report_implementation, "place", place)
+
+
+def test_counted_with_inputs(capsys, files, tmp_path, tools):
     path = tmp_path / "page.html"
+    capsys.readouterr()
     assert main(["report", str(files / "build"), "-o", str(path), "--inputs", str(files / "test.npz"),
                  "--synth", "hx8k", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"report": str(path), "bytes": path.stat().st_size}
     words = read_page(path.read_text(encoding="utf-8")).words
-    for part in ("look-up tables measured used 1,234 of 7,680, 16.1 % (counted by Yosys ",
-                 "flip-flops measured used 9,000 of 7,680, 117.2 %: does not fit",
-                 "block RAMs measured used 7 of 32, 21.9 %"):
+    for part in ("look-up tables measured used 1,234 of 7,680, 16.1 % (counted by Yosys 1.2)",
+                 "flip-flops measured used 9,000 of 7,680, 117.2 %: does not fit (counted by Yosys 1.2)",
+                 "block RAMs measured used 7 of 32, 21.9 %", "On 20 inputs of test.npz", "Not placed", "Not routed"):
         assert part in words
-    assert "On 20 inputs of test.npz" in words and "Not placed" in words
+
+
+def test_placed(files, tmp_path, tools):
+    path = tmp_path / "page.html"
+    assert main(["report", str(files / "build"), "-o", str(path), "--synth", "hx8k", "--pnr", "--seeds", "2"]) == 0
+    words = read_page(path.read_text(encoding="utf-8")).words
+    for part in ("77.5 MHz on hx8k after routing", "Critical path, 2.75 ns", "Yosys 1.2, nextpnr-ice40 3.4",
+                 "engine, drain, total"):
+        assert part in words
 
 
 def test_same_bytes_in_another_process(files, tmp_path):
     """Sets and dicts of names are in no order of chance."""
     assert main(["report", str(files / "build"), "-o", str(tmp_path / "one.html")]) == 0
     code = "import sys; from dovetail.cli.main import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code, "report", str(files / "build"), "-o", "report.html"], cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-c", code, "report", str(files / "build")], cwd=tmp_path,
                           env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report.html").read_bytes() == (tmp_path / "one.html").read_bytes()
@@ -75,6 +102,9 @@ def test_same_bytes_in_another_process(files, tmp_path):
     (["{}/build", "-o", "{}/none/x.html"], "does not exist"),
     (["{}/build", "-o", "{}/x.html", "--inputs", "{}/none.npz"], "none.npz"),
     (["{}/build", "--synth", "z80"], "invalid choice: 'z80'"),
+    (["{}/build", "--pnr"], "argument --pnr: needs --synth DEVICE"),
+    (["{}/build", "--synth", "up5k", "--pnr", "--seeds", "0"], "argument --seeds: must be at least 1, not 0"),
+    (["{}/build", "--synth", "xcup", "--pnr"], "xcup is only counted: nothing open places it"),
 ])
 def test_wrong(capsys, files, arguments, message):
     capsys.readouterr()
