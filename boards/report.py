@@ -45,7 +45,7 @@ from .report_parts import (
 )
 from .report_pictures import MOST_COLUMNS, MOST_ROWS
 
-__all__ = ["MARK", "gather", "render", "shown", "write_report"]
+__all__ = ["MARK", "environment", "gather", "render", "shown", "write_report"]
 
 #: What a page of ours has near its beginning: only such a file is replaced.
 MARK = '<meta name="generator" content="dovetail report">'
@@ -297,13 +297,17 @@ def _accuracy(build: Build, codes: np.ndarray, samples: Samples, name: str) -> A
 
 # ------------------------------------------------------------------------------------------------------- the page
 
-def render(report: Report) -> str:
-    """The page. The same report gives the same text."""
-    environment = Environment(
+def environment() -> Environment:
+    """Where templates are found and what they may call; all that they show is escaped."""
+    found = Environment(
         loader=PackageLoader("dovetail.boards"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters |= {"shown": shown, "number": _number, "share": _percent}
-    environment.globals |= {"mark": MARK, "pictures": report_pictures}
+    found.filters |= {"shown": shown, "number": _number, "share": _percent}
+    return found
+
+
+def render(report: Report) -> str:
+    """The page. The same report gives the same text."""
     layers = [row.name for row in report.network]
     spans: dict[tuple[str, str], list[UnitSpan]] = defaultdict(list)
     for span in report.spans:
@@ -311,8 +315,8 @@ def render(report: Report) -> str:
     bits: dict[str, int] = defaultdict(int)
     for row in report.memories:
         bits[row.layer] += row.bits
-    return environment.get_template("report.html").render(
-        report=report, layers=layers, spans=spans, memory_bits=bits,
+    return environment().get_template("report.html").render(
+        report=report, mark=MARK, pictures=report_pictures, layers=layers, spans=spans, memory_bits=bits,
         span_end=max((span.end for span in report.spans), default=0) + 1)
 
 

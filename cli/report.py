@@ -1,4 +1,4 @@
-"""`dovetail report`: one self-contained page about a build folder."""
+"""`dovetail report`: one self-contained page about a build folder, or a sweep."""
 
 import argparse
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from ..boards.build_folder import read_build
 from ..boards.report import gather, render, write_report
 from ..boards.report_implementation import implement
+from ..boards.report_sweep import is_sweep, read_sweep_folder, render_sweep
 from ..hw.errors import DovetailError
 from ..sw.settings import Device
 from .inputs import load_inputs
@@ -19,11 +20,12 @@ __all__ = ["add_parser", "run"]
 def add_parser(subparsers) -> argparse.ArgumentParser:
     """Add the command and its options."""
     parser = subparsers.add_parser(
-        "report", help="one page about a build folder: network, packing, plan, time, resources",
+        "report", help="one page about a build folder or a sweep: packing, plan, time, resources",
         description="write one self-contained HTML page about a build folder: network, packing, plan, time, memory, "
-                    "resources, accuracy, and the comparison with dense and sparse-dense",
+                    "resources, accuracy, and the comparison with dense and sparse-dense; or about a sweep's results",
         epilog="example: dovetail report build -o report.html --inputs test.npz --synth ecp5-25k --pnr")
-    parser.add_argument("build", metavar="BUILD", type=Path, help="a folder made by dovetail compile")
+    parser.add_argument("build", metavar="BUILD|DIR", type=Path,
+                        help="a folder made by dovetail compile, or by dovetail sweep")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("report.html"),
                         help="the page (default: report.html)")
     parser.add_argument("--inputs", metavar="X.npz", type=Path,
@@ -39,7 +41,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Gather what is known about the build folder and write the page.
+    """Gather what is known about the folder and write the page.
 
     Returns
     -------
@@ -55,6 +57,23 @@ def run(args: argparse.Namespace) -> int:
         raise DovetailError("argument --pnr: needs --synth DEVICE")
     if args.seeds < 1:
         raise DovetailError(f"argument --seeds: must be at least 1, not {args.seeds}")
+    page = _sweep_page(args) if is_sweep(args.build) else _build_page(args)
+    write_report(args.output, page)
+    if args.json:
+        print_json({"report": str(args.output), "bytes": len(page.encode())})
+    else:
+        print(f"written: {args.output} ({len(page.encode()) / 1024:,.0f} KiB)")
+    return 0
+
+
+def _sweep_page(args: argparse.Namespace) -> str:
+    for option in ("inputs", "synth"):
+        if getattr(args, option) is not None:
+            raise DovetailError(f"argument --{option}: {args.build} is a sweep's folder, which takes none")
+    return render_sweep(read_sweep_folder(args.build))
+
+
+def _build_page(args: argparse.Namespace) -> str:
     build = read_build(args.build)
     samples = None if args.inputs is None else load_inputs(args.inputs, build.plan.network)
     device = None if args.synth is None else Device(args.synth)
@@ -65,11 +84,5 @@ def run(args: argparse.Namespace) -> int:
     with working("working out the report"):
         with np.load(args.build / "golden.npz", allow_pickle=False) as golden:
             codes = golden["inputs"]
-        page = render(gather(build, codes, samples=samples, implementation=implementation, device=device,
+        return render(gather(build, codes, samples=samples, implementation=implementation, device=device,
                              samples_name="" if args.inputs is None else args.inputs.name))
-    write_report(args.output, page)
-    if args.json:
-        print_json({"report": str(args.output), "bytes": len(page.encode())})
-    else:
-        print(f"written: {args.output} ({len(page.encode()) / 1024:,.0f} KiB)")
-    return 0
