@@ -6,6 +6,7 @@ layers and networks, planned from models, are all held back. All numbers are mea
 """
 
 import argparse
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -105,37 +106,43 @@ EXPECTED = {
     "histogram": 40, "histogram memory": 5, "histogram word": 3, "histogram row": 2, "window": 60, "window pixel": 8,
     "window image": 5, "window lane": 4, "pool": 20, "pool walk": 6, "pool line": 10, "pool compare": 2,
     "unrolled adders": 2, "frames": 2, "frames codes": 2, "frames values": 0.3, "scale above": 0.35,
-    "thresholds reached": 1.5, "join": 2, "serialise count": 3,
+    "thresholds reached": 1.5, "join": 2, "serialise count": 3, "load": 6, "product": 3,
 }
 #: Weight of that expectation: how much of a unit a feature makes up, at most, against a unit's relative error.
 TRUST = 0.3
 
 
 def fit(found: list[Point]) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
-    """Coefficients of look-up tables and flip-flops, by fabric: least squares of relative errors, none negative."""
-    tables: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]] = ({}, {})
+    """Coefficients of look-up tables and flip-flops, by fabric: least squares of relative errors, none negative.
+
+    Of the second fabric the first one's coefficients are expected.
+    """
+    lut: dict[str, dict[str, float]] = {}
+    ff: dict[str, dict[str, float]] = {}
+    expected_lut = dict.fromkeys((key for point in found for key in point.tally.lut), 1.0) | EXPECTED
+    expected_ff = dict.fromkeys((key for point in found for key in point.tally.ff), 1.0)
     for fabric in Fabric:
         chosen = [point for point in found if point.tally.fabric is fabric and not point.held]
-        if not chosen:
-            tables[0][fabric.value], tables[1][fabric.value] = {}, {}
-            continue
-        for table, name in zip(tables, ("lut", "ff"), strict=True):
-            features = sorted({key for point in chosen for key, amount in getattr(point.tally, name).items() if amount})
-            if name == "lut":
-                wanted = [point.cells.lut_equivalents - LUT_RAM_COST * point.tally.lut_ram for point in chosen]
-                whole = [point.cells.lut_equivalents for point in chosen]
-            else:
-                whole = wanted = [point.cells.ff for point in chosen]
-            weight = 1 / np.maximum(np.array(whole, float), SMALL)
-            amounts = np.array([[getattr(point.tally, name)[key] for key in features] for point in chosen], float)
-            scale = np.maximum(np.abs(amounts * weight[:, None]).max(axis=0), 1e-9)
-            expected = np.array([EXPECTED.get(key, 1.0) if name == "lut" else 1.0 for key in features]) * scale
-            solution, _ = nnls(
-                np.vstack((amounts * weight[:, None] / scale, TRUST * np.eye(len(features)))),
-                np.concatenate((np.array(wanted) * weight, TRUST * expected)), maxiter=10_000)
-            table[fabric.value] = {key: float(f"{value:.4g}") for key, value in zip(
-                features, solution / scale, strict=True)}
-    return tables
+        whole = np.array([point.cells.lut_equivalents for point in chosen], float)
+        wanted = whole - LUT_RAM_COST * np.array([point.tally.lut_ram for point in chosen], float)
+        lut[fabric.value] = expected_lut = _fit([point.tally.lut for point in chosen], wanted, whole, expected_lut)
+        whole = np.array([point.cells.ff for point in chosen], float)
+        ff[fabric.value] = expected_ff = _fit([point.tally.ff for point in chosen], whole, whole, expected_ff)
+    return lut, ff
+
+
+def _fit(tallies: list[defaultdict[str, float]], wanted: np.ndarray, whole: np.ndarray,
+         expected: dict[str, float]) -> dict[str, float]:
+    """Coefficients of all features in ``expected``; those that nothing measured has are as expected."""
+    features = sorted(expected)
+    weight = 1 / np.maximum(whole, SMALL)
+    amounts = np.array([[tally[key] for key in features] for tally in tallies], float) * weight[:, None]
+    most = amounts.max(axis=0)
+    scale = np.where(most > 0, most, 1.0)
+    hoped = np.array([expected[key] for key in features]) * scale
+    solution, _ = nnls(np.vstack((amounts / scale, TRUST * np.eye(len(features)))),
+                       np.concatenate((wanted * weight, TRUST * hoped)), maxiter=10_000)
+    return {key: float(f"{value:.4g}") for key, value in zip(features, solution / scale, strict=True)}
 
 
 #: Model, target, family, and whether the whole network is synthesised, or each of its layers.

@@ -148,10 +148,23 @@ def place(width: int, depth: int, kind: Memory, fabric: Fabric, *, block: bool |
     return chosen
 
 
-def place_words(width: int, depth: int, fabric: Fabric, *, written: bool = False) -> list[PlacedMemory]:
-    """Where the chunks of a `dovetail.hw.rom.Rom` go, each of 32 bits of the words at most."""
-    kind = Memory.PLAIN if written else Memory.TABLE
-    return [place(min(32, width - low), depth, kind, fabric) for low in range(0, width, 32)]
+def place_words(
+    width: int, depth: int, fabric: Fabric, *, written: bool = False, used: tuple[int, int] = (1, 1),
+) -> list[PlacedMemory]:
+    """Where the chunks of a `dovetail.hw.rom.Rom` go, each of 32 bits of the words at most.
+
+    Of a table Yosys leaves out what is always zero: ``used`` tells the bits that are not, so many of so many, from the
+    lowest on, again and again.
+    """
+    if written:
+        return [place(min(32, width - low), depth, Memory.PLAIN, fabric) for low in range(0, width, 32)]
+
+    def below(bit: int) -> int:
+        """Bits that are used below a bit."""
+        return bit // used[1] * used[0] + min(bit % used[1], used[0])
+
+    chunks = [below(min(low + 32, width)) - below(low) for low in range(0, width, 32)]
+    return [place(bits, depth, Memory.TABLE, fabric) for bits in chunks if bits]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ fit and tells its errors.
 """
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -101,18 +101,19 @@ class Tally:
     fabric : Fabric
     has_multipliers : bool
         Products go to multipliers; otherwise they are logic.
-    lut, ff : Counter
+    lut, ff : defaultdict of float
         Amount of every feature.
-    lut_ram, block_ram, multiplier : int
+    lut_ram, block_ram, multiplier, spram : int
     """
 
     fabric: Fabric
     has_multipliers: bool
-    lut: Counter[str] = field(default_factory=Counter)
-    ff: Counter[str] = field(default_factory=Counter)
+    lut: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    ff: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     lut_ram: int = 0
     block_ram: int = 0
     multiplier: int = 0
+    spram: int = 0
 
     def memory(self, placed: PlacedMemory, count: int = 1, *, depth: int = 16, left: float = 1.0) -> None:
         """``count`` memories in the same kind of place; of a table ``depth``, and the part of its columns ``left``."""
@@ -128,12 +129,14 @@ class Tally:
         self.ff["memory bits"] += count * placed.register_bits
         self.ff["memory bypass"] += count * placed.bypass_registers
 
-    def words(self, width: int, depth: int, count: int = 1, *, written: bool = False) -> float:
-        """``count`` memories of the compiled network; ``written`` where they can be loaded.
+    def words(
+        self, width: int, depth: int, count: int = 1, *, written: bool = False, used: tuple[int, int] = (1, 1),
+    ) -> float:
+        """``count`` memories of the compiled network; ``written`` where they can be loaded, ``used`` of `place_words`.
 
         Returns what part of the columns is left: in a table of a few rows, kept in logic, many columns are the same.
         """
-        placed = place_words(width, depth, self.fabric, written=written)
+        placed = place_words(width, depth, self.fabric, written=written, used=used)
         left = 1.0
         if placed[0].table_bits:
             columns, kinds = width * count, 2.0**min(depth, 60)
@@ -158,10 +161,10 @@ class Tally:
         """The estimate."""
         lut, ff = LUT[self.fabric.value], FF[self.fabric.value]
         return Resources(
-            lut=round(sum(lut.get(name, 0.0) * amount for name, amount in self.lut.items()))
+            lut=round(sum(lut[name] * amount for name, amount in self.lut.items()))
             + LUT_RAM_COST * self.lut_ram,
-            ff=round(sum(ff.get(name, 0.0) * amount for name, amount in self.ff.items())),
-            block_ram=self.block_ram, multiplier=self.multiplier)
+            ff=round(sum(ff[name] * amount for name, amount in self.ff.items())),
+            block_ram=self.block_ram, multiplier=self.multiplier, spram=self.spram)
 
 
 def tally_engine(t: Tally, arch: EngineArch, *, loadable: bool = False) -> None:
@@ -180,13 +183,16 @@ def tally_engine(t: Tally, arch: EngineArch, *, loadable: bool = False) -> None:
     t.lut["pair choice"] += pairs * bits * (arch.columns - 1 or 0.5)
     t.lut["pair address"] += pairs * (word_bits + arch.columns)
     packed = t.product(weight, value + (not arch.activation_signed), pairs, bits=weight + value)
-    t.ff["pair"] += pairs * (arch.kid_bits + word_bits + arch.columns)
+    kid_bits = arch.kid_bits if loadable else (arch.set_size - 1).bit_length()
+    t.ff["pair"] += pairs * (kid_bits + word_bits + arch.columns)
     t.ff["pair factor" if packed else "pair"] += pairs * (2 * weight + value)
 
     # Lanes: replay buffer, row table, sequencer, weights.
     pair_bits = value + (bits_for(arch.lane_positions) if arch.indexed else 0)
     t.memory(place(pair_bits, 2 << slot_bits, Memory.PLAIN, t.fabric), lanes)
-    t.words(arch.banks * arch.slot_bits, arch.lane_rows, lanes, written=loadable)
+    # No KID is as great as the set, which may leave its highest bits zero.
+    used_bits = weight + (arch.set_size - 1).bit_length()
+    t.words(arch.banks * arch.slot_bits, arch.lane_rows, lanes, written=loadable, used=(used_bits, arch.slot_bits))
     if arch.row_table:
         t.words(row_bits + bits_for(arch.most_rows + 1), arch.folds * arch.lane_positions, lanes, written=loadable)
         t.lut["lane row"] += lanes * row_bits
@@ -294,24 +300,35 @@ def tally_select(t: Tally, arch: SelectArch, *, in_order: bool = False, loadable
         t.lut["winners zero"] += width * value
     t.ff["winners"] += 3 * word_payload + 5 * tie_bits + value + 4 * width + (width + 1) * bits_for(width + 1) + 8
     if arch.kind is SelectKind.LOCAL:
-        codes = width * arch.words
-        t.lut["radix bits"] += codes * value
-        t.lut["radix codes"] += codes
-        t.lut["radix"] += value + tie_bits
-        t.ff["radix"] += codes * (value + 2) + ceil_div(codes, 8) * 4 + 2 * value + tie_bits + 8
+        _tally_radix(t, arch)
     else:
-        rows, memories, total_bits = (1 << value) // arch.bins, 2 * width, bits_for(arch.kernels + 1)
-        row_bits, word = bits_for(rows), arch.bins * bits_for(arch.words + 1)
-        t.memory(place(word, max(2, rows), Memory.FORWARDING, t.fabric), memories)
-        t.lut["histogram memory"] += memories
-        t.lut["histogram word"] += memories * word
-        t.lut["histogram row"] += memories * (row_bits + arch.bins)
-        t.lut["histogram totals"] += (width - 1) * arch.bins * total_bits
-        t.lut["histogram sums"] += arch.bins * (arch.bins - 1) // 2 * total_bits
-        t.lut["histogram reach"] += arch.bins * (total_bits + tie_bits)
-        t.lut["histogram"] += 1
-        t.ff["histogram"] += memories * (word + 2 * arch.bins + 2 * row_bits + 3)
-        t.ff["histogram scan"] += 2 * arch.bins * total_bits + 2 * tie_bits + 2 * row_bits + value + 24
+        _tally_histogram(t, arch)
+
+
+def _tally_radix(t: Tally, arch: SelectArch) -> None:
+    """Features of one threshold finder for short vectors."""
+    codes, value, tie_bits = arch.width * arch.words, arch.value_bits, bits_for(arch.winners + 1)
+    t.lut["radix bits"] += codes * value
+    t.lut["radix codes"] += codes
+    t.lut["radix"] += value + tie_bits
+    t.ff["radix"] += codes * (value + 2) + ceil_div(codes, 8) * 4 + 2 * value + tie_bits + 8
+
+
+def _tally_histogram(t: Tally, arch: SelectArch) -> None:
+    """Features of one threshold finder for long vectors."""
+    value, rows, memories = arch.value_bits, (1 << arch.value_bits) // arch.bins, 2 * arch.width
+    total_bits, tie_bits, row_bits = bits_for(arch.kernels + 1), bits_for(arch.winners + 1), bits_for(rows)
+    word = arch.bins * bits_for(arch.words + 1)
+    t.memory(place(word, max(2, rows), Memory.FORWARDING, t.fabric), memories)
+    t.lut["histogram memory"] += memories
+    t.lut["histogram word"] += memories * word
+    t.lut["histogram row"] += memories * (row_bits + arch.bins)
+    t.lut["histogram totals"] += (arch.width - 1) * arch.bins * total_bits
+    t.lut["histogram sums"] += arch.bins * (arch.bins - 1) // 2 * total_bits
+    t.lut["histogram reach"] += arch.bins * (total_bits + tie_bits)
+    t.lut["histogram"] += 1
+    t.ff["histogram"] += memories * (word + 2 * arch.bins + 2 * row_bits + 3)
+    t.ff["histogram scan"] += 2 * arch.bins * total_bits + 2 * tie_bits + 2 * row_bits + value + 24
 
 
 def tally_window(t: Tally, arch: WindowArch) -> None:

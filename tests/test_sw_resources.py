@@ -146,7 +146,7 @@ def test_errors_of_what_the_fit_never_saw(script, points):
     for fabric in Fabric:
         held = [script.miss(point.tally.resources(), point.cells) for point in points
                 if point.held and point.tally.fabric is fabric]
-        assert len(held) > 20
+        assert len(held) >= 15
         assert np.median([abs(miss.lut) for miss in held]) < 0.10
         assert np.median([abs(miss.ff) for miss in held]) < 0.10
 
@@ -218,8 +218,8 @@ def test_stages_never_cost_less_where_ports_are_more():
 
 
 def make_layer(name: str, **options) -> LayerArch:
-    return LayerArch(name=name, mode=Mode.SPARSE_SPARSE, engine=ENGINE, select=replace(
-        SELECT, beats=ENGINE.beats, lanes=4, kernels=480, value_bits=24, value_signed=True), **{"stages": (), **options})
+    select = replace(SELECT, beats=ENGINE.beats, lanes=4, kernels=480, value_bits=24, value_signed=True)
+    return LayerArch(name=name, mode=Mode.SPARSE_SPARSE, engine=ENGINE, select=select, **{"stages": (), **options})
 
 
 def test_units_of_a_layer():
@@ -239,8 +239,9 @@ def test_products_are_logic_where_there_are_no_multipliers():
 
 
 def test_loadable_memories_are_no_tables():
-    table = layer_resources(make_layer("fc"), Device.UP5K), layer_resources(make_layer("fc"), Device.UP5K, loadable=True)
-    assert table[1]["engine"].block_ram > table[0]["engine"].block_ram
+    fixed, loadable = (layer_resources(make_layer("fc"), Device.UP5K, loadable=loadable)["engine"]
+                       for loadable in (False, True))
+    assert loadable.block_ram > fixed.block_ram
 
 
 def test_a_network_is_its_layers_and_its_border():
