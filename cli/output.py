@@ -78,8 +78,8 @@ def print_wrapped(text: str) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> None:
     """Print a table on stdout; the first ``left`` columns are text, the others numbers.
 
-    Where it would be too wide, headers are broken between words, columns stand closer, and the first one is shortened.
-    Nothing else is cut or broken.
+    Where it would be too wide, headers are broken between words, and columns stand closer; then text is broken between
+    words in the columns behind the first, and that is shortened. Nothing else is cut or broken.
     """
     console = _console()
     cells = [[str(cell) for cell in row] for row in rows]
@@ -89,6 +89,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     if sum(widths) + between + pad * (len(columns) - 1) > console.width:
         widths = [max(max(map(len, column.split())), cell) for column, cell in zip(columns, longest, strict=True)]
         pad = int(sum(widths) + between + len(columns) - 1 <= console.width)
+        room = console.width - between - sum(widths)
+        for number in range(1, left):
+            words = [word for row in cells for word in row[number].split()] + columns[number].split()
+            width = max(*map(len, words), widths[number] + min(room, 0))
+            room += widths[number] - width
+            widths[number] = width
         if not pad:
             widths[0] = max(min(widths[0], console.width - between - sum(widths[1:])), min(widths[0], NAME))
     # Rather too wide than cut.

@@ -1,5 +1,7 @@
 """`dovetail compile`: options that have no effect, and those that belong with a plan."""
 
+import json
+
 import numpy as np
 import pytest
 from models import make_mlp, node, save_model
@@ -68,3 +70,50 @@ def test_plan_names_what_it_was_made_with(capsys, tmp_path, perceptron, samples,
 def test_plan_of_a_file_that_states_its_integers(capsys, tmp_path, stated):
     said, comments = made(capsys, tmp_path, stated, "--activation-bits", "7", "--lossy", "2")
     assert said == [] and comments == [PLAN, "# made with --activation-bits 7 --lossy 2"]
+
+
+def printed(capsys, folder, *arguments):
+    """Compile, and return what is on stdout, every line of text as one."""
+    capsys.readouterr()
+    assert main(["compile", *map(str, arguments), "-o", str(folder / "build")]) == 0
+    return capsys.readouterr().out.replace("\n  ", " ")
+
+
+def test_default_target_missed(capsys, monkeypatch, tmp_path, perceptron, samples):
+    """Said where nobody asked for cycles; who did has exit code 1."""
+    told = "no --target-cycles given: 3, the default, is out of reach; this is the fastest plan found\n"
+    arguments = perceptron, "--calibration", samples
+    assert "--target-cycles" not in printed(capsys, tmp_path, *arguments)
+    monkeypatch.setattr("dovetail.cli.compile.DEFAULT_TARGET", 3)
+    assert told in printed(capsys, tmp_path, *arguments)
+    assert "--target-cycles" not in printed(capsys, tmp_path, *arguments, "--target-cycles", 1000)
+
+
+def test_lossy_says_what_was_gained(capsys, tmp_path, perceptron, samples):
+    """Against the plan with all weights, which a build of its own confirms."""
+    found = {}
+    for options in ([], ["--lossy", "4"]):
+        capsys.readouterr()
+        assert main(["compile", str(perceptron), "-o", str(tmp_path / "build"), "--calibration", str(samples), "--json",
+                     *options]) == 0
+        found[len(options)] = json.loads(capsys.readouterr().out)
+    intake = found[2]["intake"]
+    for manifest, cost in ((found[0], intake["lossless"]), (found[2], intake["lossy"])):
+        assert cost == {
+            "cycles_per_inference": manifest["predicted_cycles_per_inference"],
+            "multipliers": sum(layer["predicted"]["multipliers"] for layer in manifest["layers"]),
+            "rows": sum(layer["packing"]["rows"] for layer in manifest["layers"])}
+    dropped = sum(layer["dropped"] for layer in intake["layers"])
+    assert dropped > 0 and intake["lossy"]["rows"] < intake["lossless"]["rows"]
+    text = printed(capsys, tmp_path, perceptron, "--calibration", samples, "--lossy", 4)
+    assert (f"--lossy: {dropped} of {intake['weights']} weights dropped; {intake['lossy']['cycles_per_inference']:.0f} "
+            f"cycles per inference, {intake['lossy']['multipliers']} multipliers, {intake['lossy']['rows']} rows "
+            f"instead of {intake['lossless']['cycles_per_inference']:.0f}, {intake['lossless']['multipliers']} and "
+            f"{intake['lossless']['rows']}\n") in text
+
+
+def test_plan_explains_every_key(capsys, tmp_path, perceptron, samples):
+    made(capsys, tmp_path, perceptron, "--calibration", samples, "--target-cycles", 1000)
+    lines = (tmp_path / "build" / "plan.toml").read_text().splitlines()
+    keys = [line for line in lines if "=" in line.split("#")[0]]
+    assert len(keys) > 10 and all("  # " in line for line in keys) and max(map(len, lines)) <= 100

@@ -81,3 +81,13 @@ def test_what_compile_refuses(capsys, tmp_path):
     assert code == 0 and json.loads(text)["supported"] is False and json.loads(text)["problems"] == [problem]
     code, text = run(capsys, model)
     assert code == 0 and f"not supported: {problem}" in " ".join(text.split())
+
+
+def test_one_of_a_kind(capsys, tmp_path):
+    """One set, one kernel without a weight, one input without."""
+    weights = np.ones((4, 3), np.float32)
+    weights[:, 1] = weights[2] = 0
+    model = save_model(tmp_path / "one.onnx", [node("MatMul", ["x", "w"])], {"w": weights}, input_shape=["n", 4])
+    _, text = run(capsys, model)
+    words = " ".join(text.split())
+    assert "; 1 kernel without a weight; 1 input without a weight" in words and " 1 kernels" not in words
