@@ -1,1 +1,1 @@
-"""Devices and what leaves for them: the build folder, its testbench, cell counts."""
+"""Devices and what leaves for them: the build folder, its testbench, synthesis, place and route, netlists."""

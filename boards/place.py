@@ -178,7 +178,8 @@ def _framed(synthesis: Synthesis, *, native: bool) -> Path:
     top = synthesis.top
     # The frame is synthesised around an empty core, so that the core stays the netlist that was counted and checked.
     script = "; ".join([
-        f"read_json {_CORE_FILE}", f"select {top}", "write_rtlil -selected core.il", "design -reset", "read_verilog in.v",
+        f"read_json {_CORE_FILE}", f"select {top}", "write_rtlil -selected core.il", "design -reset",
+        "read_verilog in.v",
         f"{_WRAP[synthesis.family]} -top {_FRAME}", f"delete {top}", "read_rtlil core.il", f"hierarchy -top {_FRAME}",
         "flatten", "opt_clean", "write_json framed.json"])
 

@@ -14,7 +14,7 @@ __all__ = ["KNOWN_DEVICES", "device_fits", "estimated_cells", "unit_uses"]
 KNOWN_DEVICES = tuple(device for device in Device if capacity(device) is not None)
 #: Members of `Resources`, as people call them.
 _NAMES = {"lut": "look-up tables", "ff": "flip-flops", "block_ram": "block RAMs", "multiplier": "multipliers",
-          "spram": "256-kbit memories"}
+          "spram": "large memories"}
 
 
 def _by_unit(plan: Plan, device: Device) -> dict[str, dict[str, Resources]]:

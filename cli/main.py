@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ..hw.errors import DovetailError
-from . import compile, demo, diff, doctor, inspect, report, simulate
+from . import compile, demo, diff, doctor, inspect, report, simulate, synth
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -20,8 +20,9 @@ COMMANDS = (
     inspect,
     compile,
     simulate,
-    report,
     diff,
+    synth,
+    report,
     doctor,
 )
 

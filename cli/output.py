@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["bar", "counted", "line_width", "print_json", "print_table", "print_wrapped", "shorten", "working"]
+__all__ = [
+    "bar", "counted", "following", "line_width", "print_json", "print_table", "print_wrapped", "shorten", "working",
+]
 
 WIDE = 160   # characters of a table where there is no terminal
 LINE = 80    # characters of a line of text, at most
@@ -121,3 +123,16 @@ def working(what: str) -> Iterator[None]:
     else:
         console.print(escape(what), highlight=False)
         yield
+
+
+@contextmanager
+def following(what: str) -> Iterator[Callable[[str], None]]:
+    """As `working`, for work that tells how far it is: on a terminal the spinner shows what the function is told."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(what) as status:
+            yield lambda text: status.update(f"{escape(what)}: {escape(text)}")
+        console.print(f"[green]✓[/green] {escape(what)}")
+    else:
+        console.print(escape(what), highlight=False)
+        yield lambda text: None

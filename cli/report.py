@@ -12,7 +12,7 @@ from ..boards.report_sweep import is_sweep, read_sweep_folder, render_sweep
 from ..hw.errors import DovetailError
 from ..sw.settings import Device
 from .inputs import load_inputs
-from .output import print_json, working
+from .output import following, print_json, working
 
 __all__ = ["add_parser", "run"]
 
@@ -34,8 +34,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
                         help="count the cells that it takes of a device, with Yosys: "
                              + ", ".join(device.value for device in Device))
     parser.add_argument("--pnr", action="store_true", help="with --synth: place and route, for floorplan and clock")
-    parser.add_argument("--seeds", metavar="N", type=int, default=1,
-                        help="with --pnr: try N seeds and show the fastest (default: 1)")
+    parser.add_argument("--seeds", metavar="N", type=int,
+                        help="with --pnr: try N starts and show the fastest (default: 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -55,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.pnr and args.synth is None:
         raise DovetailError("argument --pnr: needs --synth DEVICE")
-    if args.seeds < 1:
+    if args.seeds is not None and not args.pnr:
+        raise DovetailError("argument --seeds: needs --pnr")
+    if args.seeds is not None and args.seeds < 1:
         raise DovetailError(f"argument --seeds: must be at least 1, not {args.seeds}")
     page = _sweep_page(args) if is_sweep(args.build) else _build_page(args)
     write_report(args.output, page)
@@ -79,8 +81,9 @@ def _build_page(args: argparse.Namespace) -> str:
     device = None if args.synth is None else Device(args.synth)
     implementation = None
     if device is not None:
-        with working(f"{'placing and routing' if args.pnr else 'synthesising'} for {device.value}"):
-            implementation = implement(build, device, seeds=range(1, args.seeds + 1) if args.pnr else ())
+        seeds = range(1, (args.seeds or 1) + 1) if args.pnr else ()
+        with following(f"synthesising it{', placing and routing it' if args.pnr else ''} for {device.value}") as say:
+            implementation = implement(args.build, build, device, seeds=seeds, say=say)
     with working("working out the report"):
         with np.load(args.build / "golden.npz", allow_pickle=False) as golden:
             codes = golden["inputs"]

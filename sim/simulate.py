@@ -109,6 +109,13 @@ class Simulation:
             raise TypeError(f"Engine must be an Engine, not {engine!r}")
         self._model: Model = _MODELS[engine](dut, probes=tuple(probes))
 
+    @classmethod
+    def of(cls, model: Model) -> "Simulation":
+        """A simulation of a model that was made elsewhere."""
+        simulation = cls.__new__(cls)
+        simulation._model = model
+        return simulation
+
     def run(
         self,
         inputs: Mapping[str, Any],

@@ -21,7 +21,7 @@ _WHEEL_OPTIONS = (
 
 
 def cache_folder() -> Path:
-    """Where results of tools are kept: in the user's cache folder, or, where that cannot be written to, in a new one."""
+    """Where results of tools are kept: in the user's cache folder or, where that cannot be written to, a new one."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dovetail"
     try:
         folder.mkdir(parents=True, exist_ok=True)

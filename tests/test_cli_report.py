@@ -42,12 +42,14 @@ def test_page(capsys, files, tmp_path):
 
 
 @pytest.fixture
-def tools(monkeypatch, tmp_path):
-    """Stand in for Yosys and nextpnr, which would take minutes."""
+def tools(monkeypatch, tmp_path, request):
+    """Stand in for Yosys, which counts so many flip-flops, and nextpnr, which both would take minutes."""
+    dffs = request.param
+
     def synthesise(design, family, *, watch):
-        assert design.top == "network" and "module" in design.text and family is Family.ICE40
+        assert design.top == "network" and family is Family.ICE40
         return Synthesis(family=family, top="network", netlist=tmp_path, seconds=1.0, tool="1.2", cached=False,
-                         counts={"SB_LUT4": 1234, "SB_DFF": 9000, "SB_RAM40_4K": 7})
+                         counts={"SB_LUT4": 1234, "SB_DFF": dffs, "SB_RAM40_4K": 7})
 
     def place(synthesis, record, *, seeds, watch):
         assert record.device is Device.HX8K and list(seeds) == [1, 2]
@@ -55,7 +57,8 @@ def tools(monkeypatch, tmp_path):
             {"layer": 1, "unit": "engine", "kind": "ram", "x": 3, "y": 4}]))
         cell = {"cell": "core.layer1.engine.drain.total_SB_DFF_Q"}
         return Placement(
-            fmax_mhz=77.5, timing=Timing.ROUTED, seed=2, fmax_by_seed={1: 70.0, 2: 77.5}, utilisation={}, seconds=1.0,
+            fmax_mhz=77.5, timing=Timing.ROUTED, seed=2, fmax_by_seed={1: 70.0, 2: 77.5}, seconds=1.0,
+            utilisation={"ICESTORM_LC": (1500, 7680), "ICESTORM_RAM": (7, 32)},
             path=[{"type": "clk-to-q", "delay": 0.5, "from": cell, "to": cell},
                   {"type": "routing", "delay": 2.25, "from": cell, "to": cell}],
             tool="3.4", folder=tmp_path, cached=False)
@@ -64,6 +67,7 @@ def tools(monkeypatch, tmp_path):
     monkeypatch.setattr(report_implementation, "place", place)
 
 
+@pytest.mark.parametrize("tools", [9000], indirect=True)
 def test_counted_with_inputs(capsys, files, tmp_path, tools):
     path = tmp_path / "page.html"
     capsys.readouterr()
@@ -77,11 +81,13 @@ def test_counted_with_inputs(capsys, files, tmp_path, tools):
         assert part in words
 
 
+@pytest.mark.parametrize("tools", [900], indirect=True)
 def test_placed(files, tmp_path, tools):
     path = tmp_path / "page.html"
     assert main(["report", str(files / "build"), "-o", str(path), "--synth", "hx8k", "--pnr", "--seeds", "2"]) == 0
     words = read_page(path.read_text(encoding="utf-8")).words
     for part in ("77.5 MHz on hx8k after routing", "Critical path, 2.75 ns", "Yosys 1.2, nextpnr-ice40 3.4",
+                 "used 1,500 of 7,680, 19.5 % (nextpnr-ice40 3.4, with the frame of registers)",
                  "engine, drain, total"):
         assert part in words
 
@@ -104,7 +110,7 @@ def test_same_bytes_in_another_process(files, tmp_path):
     (["{}/build", "--synth", "z80"], "invalid choice: 'z80'"),
     (["{}/build", "--pnr"], "argument --pnr: needs --synth DEVICE"),
     (["{}/build", "--synth", "up5k", "--pnr", "--seeds", "0"], "argument --seeds: must be at least 1, not 0"),
-    (["{}/build", "--synth", "xcup", "--pnr"], "xcup is only counted: nothing open places it"),
+    (["{}/build", "--synth", "xcup", "--pnr"], "there are no open tools for xcup; it is only counted"),
 ])
 def test_wrong(capsys, files, arguments, message):
     capsys.readouterr()
@@ -112,3 +118,11 @@ def test_wrong(capsys, files, arguments, message):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("dovetail: error: ") and message in error
     assert not (files / "x.html").exists()
+
+
+@pytest.mark.parametrize("tools", [9000], indirect=True)
+def test_what_cannot_fit_is_not_placed(files, tmp_path, tools):
+    path = tmp_path / "page.html"
+    assert main(["report", str(files / "build"), "-o", str(path), "--synth", "hx8k", "--pnr", "--seeds", "2"]) == 0
+    words = read_page(path.read_text(encoding="utf-8")).words
+    assert "does not fit (counted by Yosys 1.2)" in words and "Not placed" in words
