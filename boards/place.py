@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from ..hw.errors import DovetailError, ToolFailed
 from .cache import content_key, kept
 from .devices import DeviceRecord, Family
+from .floorplan import placed_cells
 from .programs import Watch, find_program, run_program
 from .synth import Synthesis
 from .wrapper import wrapper
@@ -66,7 +67,8 @@ class Placement:
     tool : str
         Version of nextpnr.
     folder : Path
-        Of the cache: ``report.json``, ``nextpnr.log`` and the device's configuration.
+        Of the cache: ``report.json``, ``cells.json`` (see `dovetail.boards.floorplan`), ``nextpnr.log`` and the
+        device's configuration.
     cached : bool
         All seeds were there already.
     """
@@ -124,8 +126,8 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
     target = device.megahertz if megahertz is None else megahertz
     ecp5 = device.family is Family.ECP5
     arguments = [*device.options, "--json", "framed.json", "--textcfg" if ecp5 else "--asc",
-                 "placed.config" if ecp5 else "placed.asc", "--report", "report.json", "--freq", f"{target:g}",
-                 "--timing-allow-fail", "-q", "-l", "nextpnr.log"]
+                 "placed.config" if ecp5 else "placed.asc", "--write", "placed.json", "--report", "report.json",
+                 "--freq", f"{target:g}", "--timing-allow-fail", "-q", "-l", "nextpnr.log"]
     text = framed.read_text()
 
     def run(seed: int) -> tuple[Path, bool]:
@@ -141,6 +143,10 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
                 raise
             seconds = time.perf_counter() - start
             (folder / "framed.json").unlink()
+            placed = folder / "placed.json"     # as large as the netlist: of it, what a floorplan shows is kept
+            cells = [asdict(cell) for cell in placed_cells(json.loads(placed.read_text()))]
+            (folder / "cells.json").write_text(json.dumps(cells))
+            placed.unlink()
             found = {"seconds": seconds, "icetime": icetime and _icetime(icetime, folder)}
             (folder / "result.json").write_text(json.dumps(found))
 

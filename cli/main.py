@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ..hw.errors import DovetailError
-from . import compile, demo, diff, doctor, inspect, simulate, sweep, synth
+from . import compile, demo, diff, doctor, inspect, report, simulate, sweep, synth
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -23,6 +23,7 @@ COMMANDS = (
     diff,
     synth,
     sweep,
+    report,
     doctor,
 )
 
