@@ -28,9 +28,16 @@ class PlanError(DovetailError):
     exit_code = 1
 
 
+def _whole(device: Device) -> Resources:
+    whole = capacity(device)
+    if whole is None:
+        raise ValueError(f"device must be one whose size is known, not {device!r}")
+    return whole
+
+
 def room(device: Device) -> np.ndarray:
     """What a plan may take of a device, float (5,)."""
-    whole = capacity(device)
+    whole = _whole(device)
     filled = replace(whole, lut=int(MOST_FILL * whole.lut), ff=int(MOST_FILL * whole.ff))
     return _vector(filled)
 
@@ -123,7 +130,7 @@ class _Program:
         self.starts = np.cumsum([0, *counts])
         self.size = self.choices + len(self.layers) + len(_KINDS) + 1
         self.room = room(self.device)
-        self.whole = np.maximum(_vector(capacity(self.device)), 1)
+        self.whole = np.maximum(_vector(_whole(self.device)), 1)
         candidates = [candidate for layer in self.layers for candidate in layer]
         self.costs = np.array([_vector(candidate.resources(self.device)) for candidate in candidates]).T
         self.cycles = np.array([candidate.cycles for candidate in candidates])
