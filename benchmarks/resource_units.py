@@ -8,7 +8,7 @@ import json
 import random
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -238,6 +238,12 @@ def draw_engine(dice: random.Random, *, lut_ram: bool, most: int = 8) -> EngineA
         else AccumulatorKind.BLOCK_RAM, own_addresses=dice.random() < 0.4)
 
 
+def draw_soft(dice: random.Random, *, lut_ram: bool) -> EngineArch:
+    """An engine some of whose multipliers, or all, are made of look-up tables."""
+    engine = draw_engine(dice, lut_ram=lut_ram)
+    return replace(engine, soft=max(1, engine.multipliers // dice.choice((1, 1, 2))))
+
+
 def draw_stage(dice: random.Random) -> StageCase:
     width, beats = dice.choice((1, 1, 2, 4)), dice.choice((4, 8, 20, 64, 150))
     value_bits = dice.choice((12, 16, 19, 22))
@@ -270,6 +276,12 @@ def draw_select(dice: random.Random, *, kinds: tuple[SelectKind, ...]) -> Select
         winners=max(1, kernels // dice.choice((3, 8, 10))) if is_kwta else 0,
         losers=is_kwta and dice.random() < 0.15, lanes=lanes,
         bins=dice.choice((1, 2, 4, 8, 16)) if kind is SelectKind.GLOBAL else 1)
+
+
+def draw_turns(dice: random.Random) -> SelectArch:
+    """A local k-WTA whose finders take turns."""
+    select = draw_select(dice, kinds=(SelectKind.LOCAL,))
+    return replace(select, turns=dice.choice((2, 3, 4)), buffers=dice.choice((2, 4, 8)))
 
 
 def draw_pool(dice: random.Random) -> PoolArch:
@@ -334,12 +346,15 @@ def units() -> Iterator[tuple[str, Family, list[Unit]]]:
         yield "select all", family, some(lambda dice: draw_select(dice, kinds=plain), 12, seed=20)
         yield "select global", family, some(lambda dice: draw_select(dice, kinds=threshold), 18, seed=27)
         yield "select local", family, some(lambda dice: draw_select(dice, kinds=(SelectKind.LOCAL,)), 12, seed=21)
+        yield "engine soft", family, some(lambda dice, lut_ram=lut_ram: draw_soft(dice, lut_ram=lut_ram), 9, seed=14)
+        yield "select turns", family, some(draw_turns, 6, seed=15)
         yield "window", family, some(draw_window, 24, seed=33)
         yield "pool", family, some(draw_pool, 15, seed=21)
         yield "unrolled", family, some(draw_unrolled, 6, seed=12)
         yield "frames", family, some(draw_frames, 9, seed=15)
         yield "join", family, some(draw_join, 3, seed=6)
-    yield "engine", Family.ICE40, draw(lambda dice: draw_engine(dice, lut_ram=False, most=6), 6, seed=1)
+    yield "engine soft", Family.ICE40, draw(
+        lambda dice: replace(engine := draw_engine(dice, lut_ram=False, most=6), soft=engine.multipliers), 6, seed=1)
     yield "stage", Family.ICE40, draw(draw_stage, 4, seed=2)
 
 

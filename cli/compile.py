@@ -18,8 +18,9 @@ from ..sw.data import Samples
 from ..sw.exact import describe
 from ..sw.model import FloatModel
 from ..sw.network import Network
-from ..sw.plan import DEFAULT_TARGET, Plan, PlanError
+from ..sw.plan import DEFAULT_TARGET, Plan, PlanError, plan_resources
 from ..sw.quantise import Calibration, Requantise, input_codes
+from ..sw.resources import capacity
 from ..sw.settings import Device, Settings, read_settings
 from .inputs import load_inputs
 from .output import counted, print_json, print_table, print_wrapped, working
@@ -44,7 +45,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--calibration", metavar="X.npz", type=Path, help="typical inputs, to choose scales by")
     parser.add_argument("--target-cycles", metavar="N", type=int, help="cycles per inference to reach (default: 1024)")
     parser.add_argument("--device", metavar="NAME", choices=[device.value for device in Device],
-                        help="device whose kinds of memory to plan for; whether the plan fits is not checked: "
+                        help="plan for what this device has; without --target-cycles the fastest network that fits: "
                              + ", ".join(device.value for device in Device))
     parser.add_argument("--config", metavar="plan.toml", type=Path, help="settings of the network and of single layers")
     parser.add_argument("--mode", choices=[mode.value for mode in Mode],
@@ -182,7 +183,7 @@ def run(args: argparse.Namespace) -> int:
             f"{predicted['utilisation']:.0%}"])
     print_table(f"{manifest['model']['name']}: {cycles:,.0f} cycles per inference (predicted)",
                 ["layer", "mode", "lanes, banks", "folds", "set size", "fill", "cycles", "useful"], rows, left=2)
-    for line in [*_default_missed(settings, manifest), *remarks(manifest["intake"]),
+    for line in [*_default_missed(settings, manifest), *_taken(compiled.plan), *remarks(manifest["intake"]),
                  *gaps(compiled, manifest["layers"])]:
         print_wrapped(line)
     print(f"written: {args.output}")
@@ -284,10 +285,25 @@ def gained(lossy: dict[str, Any], lossless: dict[str, Any] | None, dropped: int,
 
 def _default_missed(settings: Settings, manifest: dict[str, Any]) -> list[str]:
     """A line where nobody set a target and the planner's own is out of reach."""
-    if settings.target_cycles is not None or manifest["predicted_cycles_per_inference"] <= DEFAULT_TARGET:
+    asked = settings.target_cycles is not None or settings.device is not None and settings.device.is_routed
+    if asked or manifest["predicted_cycles_per_inference"] <= DEFAULT_TARGET:
         return []
     return [f"no --target-cycles given: {DEFAULT_TARGET:,}, the default, is out of reach; this is the fastest plan "
             "found"]
+
+
+def _taken(plan: Plan) -> list[str]:
+    """A line that says what the plan is estimated to take of the device that it was made for."""
+    device = plan.settings.device
+    there = None if device is None else capacity(device)
+    if device is None or there is None:
+        return []
+    taken = plan_resources(plan, device)
+    kinds = (("look-up tables", "lut"), ("flip-flops", "ff"), ("block RAMs", "block_ram"),
+             ("multipliers", "multiplier"), ("SPRAMs", "spram"))
+    parts = [f"{getattr(taken, kind):,} of {getattr(there, kind):,} {name}" for name, kind in kinds
+             if getattr(there, kind)]
+    return [f"{device.value}, estimated: {', '.join(parts)}"]
 
 
 def _check_target(settings: Settings, manifest: dict) -> int:

@@ -37,6 +37,10 @@ __all__ = ["Candidate", "LayerTask"]
 #: Most accumulators a bank keeps in LUT RAM: two halves of 16, in two columns of 16 words. Deeper files cost more than
 #: block RAM.
 LUT_RAM_KIDS = 16
+#: The same where LUT RAM is made of flip-flops.
+REGISTER_KIDS = 4
+#: Longest vector whose tables may be flip-flops there.
+REGISTER_KERNELS = 32
 #: Longest vector whose k-WTA keeps it in registers, and longest pixel of an image.
 LOCAL_KERNELS = 32
 LOCAL_CHANNELS = 64
@@ -70,6 +74,8 @@ class Candidate:
         Per inference, estimated.
     most_soft : int
         Multipliers that can be made of look-up tables instead.
+    loadable : bool
+        Memories can be written at run time.
     """
 
     arch: LayerArch
@@ -77,6 +83,7 @@ class Candidate:
     graph: AdderGraph | None
     cycles: float
     most_soft: int = 0
+    loadable: bool = False
 
     def with_soft(self, soft: int) -> "Candidate":
         """The same with so many multipliers made of look-up tables."""
@@ -86,7 +93,8 @@ class Candidate:
 
     def resources(self, device: Device) -> Resources:
         """What it is estimated to take of a device."""
-        return sum(layer_resources(self.arch, device, graph=self.graph).values(), Resources())
+        return sum(layer_resources(self.arch, device, graph=self.graph, loadable=self.loadable).values(),
+                   Resources())
 
 
 class _Selection(NamedTuple):
@@ -199,15 +207,14 @@ class LayerTask:
         for selection in self._selections(engine):
             if not any(other.beats(selection, enough) for other in kept):
                 kept.append(selection)
-        for selection in kept:
+        for selection, tables in product(kept, self._tables()):
             arch = layer_arch(
                 self.layer, mode=self.mode, window=self.window(engine.lanes), joined=self.joined, engine=engine,
                 kind=selection.kind, lanes=engine.drain_width, indexed=self.consumer is Mode.SPARSE_SPARSE,
-                bins=selection.bins, turns=selection.turns, buffers=selection.buffers,
-                tables=self.fixed.tables or MemoryKind.AUTO)
+                bins=selection.bins, turns=selection.turns, buffers=selection.buffers, tables=tables)
             soft = engine.multipliers if isinstance(engine, EngineArch) and not engine.soft else 0
             yield Candidate(arch=arch, packing=packing, graph=graph, cycles=self._behind(cycles, selection.period),
-                            most_soft=soft if self.fixed.soft is None else 0)
+                            most_soft=soft if self.fixed.soft is None else 0, loadable=self.settings.loadable)
 
     # Folded engines
 
@@ -272,17 +279,22 @@ class LayerTask:
     def _files(self, packing: Packing) -> Iterator[tuple[AccumulatorKind, int]]:
         """Kinds of accumulator files, and their columns."""
         fixed, device = self.fixed, self.settings.device
-        lut_ram = packing.set_size <= LUT_RAM_KIDS and (device is None or device.has_lut_ram)
-        kind = fixed.accumulator or (AccumulatorKind.LUT_RAM if lut_ram else AccumulatorKind.BLOCK_RAM)
-        choices = [1]
-        if fixed.columns is not None:
-            choices = [fixed.columns]
-        elif kind is AccumulatorKind.LUT_RAM and packing.set_size > 1:
-            # Two columns cost nothing where each fills its words. Where one would hold all sums, it drains half as fast
-            # and takes half as much.
-            choices = [1, 2] if 2 * packing.set_size <= LUT_RAM_KIDS else [2]
-        # A second column of block RAM costs memories and forwarding.
-        yield from ((kind, columns) for columns in choices)
+        has_lut_ram = device is None or device.has_lut_ram
+        if fixed.accumulator is not None:
+            kinds = [fixed.accumulator]
+        elif packing.set_size <= (LUT_RAM_KIDS if has_lut_ram else REGISTER_KIDS):
+            kinds = [AccumulatorKind.LUT_RAM] if has_lut_ram else list(AccumulatorKind)
+        else:
+            kinds = [AccumulatorKind.BLOCK_RAM]
+        for kind in kinds:
+            if fixed.columns is not None:
+                yield kind, fixed.columns
+            elif kind is AccumulatorKind.LUT_RAM and packing.set_size > 1 and has_lut_ram:
+                # Two columns cost nothing where each fills its words. Where one would hold all sums, it drains half as
+                # fast and takes half as much.
+                yield from ((kind, columns) for columns in ((1, 2) if 2 * packing.set_size <= LUT_RAM_KIDS else (2,)))
+            else:       # a second column of block RAM costs memories and forwarding
+                yield kind, 1
 
     def _memories(self) -> list[MemoryKind]:
         """Kinds of memory for the weights: synthesis does not know what else the device's memories are wanted for."""
@@ -294,6 +306,14 @@ class LayerTask:
         if device is Device.UP5K and self.settings.loadable:
             found.append(MemoryKind.SPRAM)
         return found
+
+    def _tables(self) -> list[MemoryKind]:
+        """Kinds of memory for what has a word per kernel: registers where that is little and would be block RAM."""
+        if self.fixed.tables is not None:
+            return [self.fixed.tables]
+        device = self.settings.device
+        short = device is not None and not device.has_lut_ram and self.layer.kernels <= REGISTER_KERNELS
+        return [MemoryKind.AUTO, MemoryKind.REGISTERS] if short else [MemoryKind.AUTO]
 
     def _engines(
         self, packing: Packing, lanes: int, kind: AccumulatorKind, columns: int, memory: MemoryKind,

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..hw.arch import LayerArch, LayerImages, MemoryKind, Mode, NetworkArch, UnrolledArch
+from ..hw.arch import LayerArch, LayerImages, MemoryKind, Mode, NetworkArch, UnrolledArch, UnrolledImages
 from ..hw.errors import DovetailError
 from .candidates import Candidate, LayerTask
 from .choose import PlanError, choose, pick
@@ -15,9 +15,10 @@ from .images import layer_images
 from .network import Layer, Network
 from .packer import Packing
 from .positions import engine_order
+from .resources import Resources, network_resources
 from .settings import Device, LayerSettings, Settings
 
-__all__ = ["DEFAULT_TARGET", "Plan", "PlanError", "PlannedLayer", "plan"]
+__all__ = ["DEFAULT_TARGET", "Plan", "PlanError", "PlannedLayer", "plan", "plan_resources"]
 
 #: Wanted cycles per inference when nobody says, and no device either.
 DEFAULT_TARGET = 1024
@@ -124,6 +125,14 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
         except ValueError as error:     # from the records and the packer, which check what they are given
             raise DovetailError(f"settings: layer {task.layer.name!r}: {error}") from error
     return _assemble(network, settings, tasks, _choice(tasks, offers, settings))
+
+
+def plan_resources(made: Plan, device: Device) -> Resources:
+    """What a plan is estimated to take of a device whose cells are known."""
+    graphs = {layer.arch.name: layer.images.engine.graph for layer in made.layers
+              if isinstance(layer.images.engine, UnrolledImages)}
+    table = network_resources(made.arch, device, graphs=graphs)
+    return sum((part for units in table.values() for part in units.values()), Resources())
 
 
 def _tasks(network: Network, settings: Settings, activity: Sequence[np.ndarray] | None) -> list[LayerTask]:

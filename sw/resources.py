@@ -102,6 +102,8 @@ class Tally:
     fabric : Fabric
     has_multipliers : bool
         Products go to multipliers; otherwise they are logic.
+    block : bool or None
+        Memories with a word per kernel go into block RAM, or not; None leaves it to the costs.
     lut, ff : defaultdict of float
         Amount of every feature.
     lut_ram, block_ram, multiplier, spram : int
@@ -109,6 +111,7 @@ class Tally:
 
     fabric: Fabric
     has_multipliers: bool
+    block: bool | None = None
     lut: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     ff: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     lut_ram: int = 0
@@ -220,7 +223,7 @@ def tally_engine(t: Tally, arch: EngineArch, *, loadable: bool = False) -> None:
     t.lut["bias"] += ports * bits
     t.lut["drain"] += 1
     t.lut["drain count"] += bits_for(arch.beats) + bits_for(arch.folds) + word_bits + bits_for(arch.group_period)
-    left = t.words(bits, arch.beats, ports, written=loadable)
+    left = t.words(arch.bias_width, arch.beats, ports, written=loadable, block=t.block)
     t.ff["capture"] += arch.banks * arch.group * bits
     t.ff["beat"] += ports * bits
     t.ff["tree"] += _tree_registers(lanes) * arch.banks * arch.columns * bits
@@ -237,7 +240,7 @@ def tally_stage(
     t.lut["stage"] += bits_for(beats)
     if isinstance(arch, ThresholdArch):
         bits = value_bits + 1
-        left = t.words(arch.count * bits, beats, width, written=loadable)
+        left = t.words(arch.count * bits, beats, width, written=loadable, block=t.block)
         t.lut["thresholds"] += width * arch.count * bits
         t.lut["thresholds reached"] += width * arch.count
         t.ff["stage port"] += width * (2 * value_bits + arch.count * (left * bits + 1) + code_bits)
@@ -247,7 +250,7 @@ def tally_stage(
     below = 0 if arch.offset_bits else min(lowest, arch.shift)
     unused = 0 if arch.ties_to_even else below
     quotient = max(1, product_bits + 1 - arch.shift)
-    kept = [bits and bits * t.words(bits, beats, width, written=loadable)
+    kept = [bits and bits * t.words(bits, beats, width, written=loadable, block=t.block)
             for bits in (arch.multiplier_bits, arch.offset_bits)]
     packed = False
     if arch.multiplier_bits:
@@ -279,12 +282,12 @@ def tally_select(t: Tally, arch: SelectArch, *, in_order: bool = False, loadable
     if not in_order or loadable:
         # Where every element of every beat exists, the bit that says so is no memory.
         padded = loadable or arch.beats * width > arch.kernels
-        t.words(bits + padded, arch.beats, width, written=loadable)
+        t.words(bits + padded, arch.beats, width, written=loadable, block=t.block)
         if width > 1:
-            t.words(width * bits_for(width), arch.words, written=loadable)
+            t.words(width * bits_for(width), arch.words, written=loadable, block=t.block)
             t.lut["store ranks"] += width * (width - 1) * value
             t.ff["store"] += width * bits_for(width)
-    t.memory(place(value, 2 * arch.words, Memory.PLAIN, t.fabric), width)
+    t.memory(place(value, arch.buffers * arch.words, Memory.PLAIN, t.fabric, block=t.block), width)
     t.lut["store"] += 1
     t.lut["store count"] += bits_for(arch.beats) + 2 * bits
     t.ff["store"] += bits_for(arch.beats) + 3 * bits + 18 + 2 * width * value + word_payload
@@ -310,9 +313,11 @@ def tally_select(t: Tally, arch: SelectArch, *, in_order: bool = False, loadable
         t.lut["winners zero"] += width * value
     t.ff["winners"] += 3 * word_payload + 5 * tie_bits + value + 4 * width + (width + 1) * bits_for(width + 1) + 8
     if arch.kind is SelectKind.LOCAL:
-        _tally_radix(t, arch)
+        for _ in range(arch.turns):
+            _tally_radix(t, arch)
     else:
-        _tally_histogram(t, arch)
+        for _ in range(arch.turns):
+            _tally_histogram(t, arch)
 
 
 def _tally_radix(t: Tally, arch: SelectArch) -> None:
@@ -438,7 +443,7 @@ def tally_unrolled(t: Tally, arch: UnrolledArch, graph: AdderGraph | None) -> No
     t.lut["bias"] += arch.drain_width * arch.sum_bits
     t.lut["serialise count"] += bits_for(arch.beats) + 1
     t.words(arch.sum_bits, arch.beats, arch.drain_width)
-    t.ff["serialise"] += 2 * held
+    t.ff["serialise"] += arch.vectors * held
     t.ff["bias"] += arch.drain_width * 2 * (arch.value_bits + arch.sum_bits)
     t.ff["drain"] += 2 * arch.latency + bits_for(arch.beats) + 10
 
@@ -469,11 +474,12 @@ def _tree_registers(terms: int) -> int:
     return count
 
 
-def _tally(device: Device) -> Tally:
+def _tally(device: Device, tables: MemoryKind = MemoryKind.AUTO) -> Tally:
     if device not in _CAPACITY:
         raise ValueError(f"device must be one whose cells are known, not {device!r}")
     fabric = Fabric.ICE40 if device in (Device.UP5K, Device.HX8K) else Fabric.ECP5
-    return Tally(fabric=fabric, has_multipliers=_CAPACITY[device].multiplier > 0)
+    return Tally(fabric=fabric, has_multipliers=_CAPACITY[device].multiplier > 0,
+                 block=None if tables is MemoryKind.AUTO else tables is MemoryKind.BLOCK_RAM)
 
 
 def layer_resources(
@@ -503,7 +509,7 @@ def layer_resources(
     found: dict[str, Tally] = {}
 
     def unit(name: str) -> Tally:
-        return found.setdefault(name, _tally(device))
+        return found.setdefault(name, _tally(device, arch.tables))
 
     engine = arch.engine
     if arch.window is not None:
