@@ -39,7 +39,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--device", metavar="NAME", choices=names, required=True,
                         help=f"one of {', '.join(names)} (the last: cells are counted only)")
     parser.add_argument("--pnr", action="store_true", help="place and route, for the clock's frequency")
-    parser.add_argument("--seeds", metavar="N", type=int, 
+    parser.add_argument("--seeds", metavar="N", type=int,
                         help="with --pnr: try N starts, keep the fastest (default: 1)")
     parser.add_argument("--freq", metavar="MHz", type=float, help="with --pnr: the frequency that must be reached")
     parser.add_argument("--check", action="store_true",
