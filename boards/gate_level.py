@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from amaranth.lib import wiring
 
 from ..hw.errors import DovetailError, ToolFailed
 from ..hw.network import NetworkTop
@@ -26,7 +27,7 @@ from .cache import content_key, kept
 from .devices import Family
 from .synth import Synthesis
 
-__all__ = ["GateCheck", "check_netlist", "golden_vectors"]
+__all__ = ["GateCheck", "check_netlist", "golden_vectors", "netlist_simulation"]
 
 _MODELS = {
     Family.ECP5: ("models.v", "+/lattice/cells_sim_ecp5.v"),
@@ -97,9 +98,7 @@ def check_netlist(synthesis: Synthesis, plan: Plan, inputs: np.ndarray, expected
         If there are no models of the family's cells.
     """
     arch = plan.arch
-    ports = Harness.around(NetworkTop(arch, plan.images)).ports
-    # A thousand cycles of a netlist are run sooner than its model is optimised.
-    simulation = Simulation.of(CxxrtlModel.of(_gates(synthesis), ports, level=0))
+    simulation = netlist_simulation(synthesis, NetworkTop(arch, plan.images))
     run = simulation.run({"i": frames_to_words(inputs, arch.input_width, pixels=arch.input_pixels)},
                          {"o": arch.output_beats * len(inputs)}, idle_limit=100_000)
     last = arch.layers[-1]
@@ -108,6 +107,27 @@ def check_netlist(synthesis: Synthesis, plan: Plan, inputs: np.ndarray, expected
     except ValueError:
         mismatches = expected.size
     return GateCheck(frames=len(inputs), elements=expected.size, mismatches=mismatches, cycles=run.cycles)
+
+
+def netlist_simulation(synthesis: Synthesis, dut: wiring.Component) -> Simulation:
+    """A netlist made ready to be run, cell by cell.
+
+    Parameters
+    ----------
+    synthesis : Synthesis
+        For an ECP5 or an iCE40.
+    dut : wiring.Component
+        What was synthesised: all its inputs are streams.
+
+    Raises
+    ------
+    ToolMissing, ToolFailed
+        If Yosys or the C++ compiler is missing or fails, or the netlist has a cell, or a mode of one, without a model.
+    ValueError
+        If there are no models of the family's cells.
+    """
+    # A thousand cycles of a netlist are run sooner than its model is optimised.
+    return Simulation.of(CxxrtlModel.of(_gates(synthesis), Harness.around(dut).ports, level=0))
 
 
 def _gates(synthesis: Synthesis) -> str:

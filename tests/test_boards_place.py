@@ -1,0 +1,87 @@
+"""Place and route of small designs: frequencies, seeds, what does not fit, where UP5K frequencies come from."""
+
+from dataclasses import replace
+
+import pytest
+
+from dovetail.boards import place as place_module
+from dovetail.boards.devices import DEVICES, Family
+from dovetail.boards.place import DoesNotFit, Timing, phases_of, place
+from dovetail.boards.programs import Program
+from dovetail.boards.synth import Design, Language, synthesise
+from dovetail.hw.errors import ToolFailed
+from dovetail.sw.settings import Device
+
+# 600 input bits are more than any of the devices has pins.
+WIDE = """
+module top(input clk, input rst, input [599:0] a, output reg [7:0] q, output reg [15:0] p);
+  always @(posedge clk) q <= rst ? 0 : q + ^a;
+  always @(posedge clk) p <= a[7:0] * a[15:8];
+endmodule
+"""
+
+
+def synthesis(family, text=WIDE):
+    return synthesise(Design(text=text, language=Language.VERILOG, top="top"), family)
+
+
+def test_ecp5_more_ports_than_pins_and_two_seeds():
+    said = []
+    placed = place(synthesis(Family.ECP5), DEVICES[Device.ECP5_25K], seeds=(1, 2), watch=phases_of(said.append))
+    assert placed.timing is Timing.ROUTED and set(placed.fmax_by_seed) == {1, 2}
+    assert placed.fmax_mhz == max(placed.fmax_by_seed.values()) == placed.fmax_by_seed[placed.seed] > 50
+    assert placed.utilisation["MULT18X18D"] == (1, 28) and placed.utilisation["TRELLIS_FF"][0] > 600
+    assert placed.path and all("delay" in step for step in placed.path)
+    assert {"report.json", "nextpnr.log", "placed.config"} <= {file.name for file in placed.folder.iterdir()}
+    assert not placed.folder.with_name("framed.json").exists()
+    again = place(synthesis(Family.ECP5), DEVICES[Device.ECP5_25K], seeds=(1, 2))
+    assert again.cached and again.fmax_by_seed == placed.fmax_by_seed
+
+
+def test_up5k_frequency_is_a_bound_without_icetime_and_icetimes_with_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(place_module.shutil, "which", lambda name: None)
+    with_multiplier, device = synthesis(Family.ICE40_DSP), DEVICES[Device.UP5K]
+    assert with_multiplier.counts["SB_MAC16"] == 1
+    assert place(with_multiplier, device).timing is Timing.UPPER_BOUND
+    icetime = tmp_path / "icetime"
+    icetime.write_text('#!/bin/sh\ntest -s placed.asc && echo "Total path delay: 40.00 ns (25.00 MHz)"\n')
+    icetime.chmod(0o755)
+    monkeypatch.setattr(place_module.shutil, "which", lambda name: str(icetime))
+    placed = place(with_multiplier, device)
+    assert (placed.timing, placed.fmax_mhz) == (Timing.ICETIME, 25.0)
+
+
+def failing(text):
+    def run(program, arguments, *, folder, log, watch=None):
+        if program.name == "yosys":
+            (folder / "framed.json").write_text("{}")
+            return ""
+        (folder / log).write_text(text)
+        raise ToolFailed(f"{program.name} failed with code 125: {text}")
+    return run
+
+
+@pytest.mark.parametrize("text, error", [
+    ("ERROR: Unable to place cell 'x', no BELs remaining to implement cell type 'ICESTORM_DSP'", DoesNotFit),
+    ("ERROR: routing failed", ToolFailed),
+])
+def test_failures(monkeypatch, tmp_path, text, error):
+    found = synthesis(Family.ICE40_DSP)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(place_module, "run_program", failing(text))
+    monkeypatch.setattr(place_module, "find_program", lambda name, *, native: Program(
+        name=name, command=(), version="1", native=False))
+    with pytest.raises(error, match=r"ERROR.*\(log: .*nextpnr\.log\)$") as caught:
+        place(found, DEVICES[Device.UP5K])
+    assert type(caught.value) is error
+    assert caught.value.exit_code == (1 if error is DoesNotFit else 3)
+
+
+def test_arguments_wrong():
+    found = synthesis(Family.ECP5)
+    with pytest.raises(ValueError, match=r"^seeds must be at least one, not \(\)$"):
+        place(found, DEVICES[Device.ECP5_25K], seeds=())
+    with pytest.raises(ValueError, match=r"^device must be one that is placed, of family ecp5, not "):
+        place(found, DEVICES[Device.UP5K])
+    with pytest.raises(ValueError, match=r"^device must be one that is placed, of family xcup, not "):
+        place(replace(found, family=Family.XCUP), DEVICES[Device.XCUP])
