@@ -42,7 +42,7 @@ def run_sweep(
     """Measure every point that `folder` has no result of yet.
 
     A result is one JSON file, named after a digest of all that it depends on (`point_key`), and written as soon as it
-    is known. Workers send rows and write no results (netlists go to the cache of whatever machine makes them), so that a
+    is known. Workers send rows and write no results (netlists go to the cache of the machine that makes them), so that a
     cluster needs no disk in common; this process writes. What it had not received when it was killed is measured again,
     and nothing else.
 
