@@ -42,8 +42,9 @@ def run_sweep(
     """Measure every point that `folder` has no result of yet.
 
     A result is one JSON file, named after a digest of all that it depends on (`point_key`), and written as soon as it
-    is known. Workers send rows and write nothing, so that a cluster needs no disk in common; this process writes. What
-    it had not received when it was killed is measured again, and nothing else.
+    is known. This process writes it: workers send rows, so that a cluster needs no disk in common. (Netlists go to the
+    cache of the machine that makes them.) What had not arrived when the sweep was killed is measured again, and nothing
+    else.
 
     A point that cannot be measured has a row with its reason, and is not tried again without `retry`. A point that
     ended its worker twice has a row, too, but it is not stored.
