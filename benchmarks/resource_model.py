@@ -149,7 +149,7 @@ def _fit(tallies: list[defaultdict[str, float]], wanted: np.ndarray, whole: np.n
 PLANS = (
     ("digits", 300, Family.ECP5, True), ("digits", 2000, Family.ICE40_DSP, True), ("digits", 300, Family.ECP5, False),
     ("kws_mlp", 2000, Family.ECP5, True), ("kws_mlp", 540, Family.ECP5, False),
-    ("kws_mlp", 8500, Family.ICE40_DSP, False), ("kws_cnn", 5600, Family.ECP5, False),
+    ("kws_cnn", 5600, Family.ECP5, False), ("kws_mlp", 8500, Family.ICE40_DSP, False),
 )
 DEVICES = {Family.ECP5: Device.ECP5_85K, Family.ICE40_DSP: Device.UP5K, Family.ICE40: Device.HX8K}
 
