@@ -121,8 +121,8 @@ def test_uses_before_placement_and_after():
     assert found["lut"] == Use(used=900, available=5280) and found["ff"] == Use(used=1000, available=5280)
     assert lacking(found) == {"bram": 3}
     placed = Placement(
-        fmax_mhz=20.0, timing=Timing.ROUTED, seed=1, fmax_by_seed={1: 20.0}, path=[], seconds=1.0, tool="1", folder=None,
-        utilisation={"ICESTORM_LC": (1234, 5280), "ICESTORM_RAM": (30, 30)}, cached=False)
+        fmax_mhz=20.0, timing=Timing.ROUTED, seed=1, fmax_by_seed={1: 20.0}, path=[], seconds=1.0, tool="1",
+        folder=None, utilisation={"ICESTORM_LC": (1234, 5280), "ICESTORM_RAM": (30, 30)}, cached=False)
     found = uses(SYNTHESIS, device, placed)
     assert found["lut"].used == 1234 and found["bram"].used == 30 and lacking(found) == {}
 
