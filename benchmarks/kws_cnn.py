@@ -46,7 +46,7 @@ def table(title: str, *columns: str, left: int = 1) -> Table:
 def runs(compiled: Compiled, codes: np.ndarray, labels: np.ndarray, target: str, rows: Table) -> bool:
     """Every simulator, and random stalls; whether all of them agree with the golden model and the prediction."""
     good = True
-    for engine, count, seed in [(Engine.CXXRTL, None, None), (Engine.CXXRTL, STALLED, 1), (Engine.VERILATOR, 10, None)]:
+    for engine, count, seed in [(Engine.CXXRTL, None, None), (Engine.CXXRTL, STALLED, 1), (Engine.ICARUS, 2, None)]:
         start = time.perf_counter()
         simulation = NetworkSimulation(compiled.plan, engine=engine)
         prepared = time.perf_counter() - start
