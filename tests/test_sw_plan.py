@@ -203,6 +203,20 @@ def test_accumulators_suit_the_device(network, device, kind):
     assert layers(network, device=device)[0].arch.engine.accumulator is kind
 
 
+@pytest.mark.parametrize(("device", "given", "soft"), [
+    (None, None, 0), (Device.UP5K, None, 0), (Device.HX8K, None, 2), (Device.HX8K, 0, 0), (None, 1, 1)])
+def test_soft_multipliers_suit_the_device(network, device, given, soft):
+    fixed = {"fc0": LayerSettings(lanes=2, banks=1, soft=given)}
+    assert layers(network, device=device, layers=fixed)[0].arch.engine.soft == soft
+
+
+def test_biases_are_as_wide_as_they_must_be(network):
+    for planned in layers(network):
+        width, bias = planned.arch.engine.bias_width, planned.layer.bias
+        assert width <= planned.layer.sum_bits
+        assert -(1 << width - 1) <= bias.min() and bias.max() < 1 << width - 1
+
+
 def test_input_width(network):
     fixed = {"fc0": LayerSettings(lanes=4)}
     assert plan(network, Settings(layers=fixed)).arch.input_width == 4
