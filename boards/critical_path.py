@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .wrapper import CORE
@@ -98,11 +98,10 @@ def steps(path: Sequence[Mapping[str, Any]], layers: Sequence[str]) -> tuple[Pat
         routing = each["type"] == "routing"
         cell = each["to" if each["type"] in ("setup", "logic") else "from"]["cell"]
         unit, delay = describe(cell, layers), float(each["delay"])
-        last = found[-1] if found else None
-        same = last is not None and last.unit == unit
-        names = (*(last.names if same and last else ()), *([cell] if not same or cell not in last.names else []))
-        step = PathStep(unit=unit, names=names,
-                        logic_ns=(last.logic_ns if same and last else 0) + (0 if routing else delay),
-                        routing_ns=(last.routing_ns if same and last else 0) + (delay if routing else 0))
-        found = [*found[:-1], step] if same else [*found, step]
+        if not found or found[-1].unit != unit:
+            found.append(PathStep(unit=unit, names=(), logic_ns=0.0, routing_ns=0.0))
+        last = found[-1]
+        names = last.names if cell in last.names else (*last.names, cell)
+        found[-1] = replace(last, names=names, logic_ns=last.logic_ns + (0 if routing else delay),
+                            routing_ns=last.routing_ns + (delay if routing else 0))
     return tuple(found)

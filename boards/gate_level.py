@@ -136,7 +136,7 @@ def _gates(synthesis: Synthesis) -> str:
         raise ValueError(f"synthesis must be for a family out of {[each.value for each in _MODELS]!r}, "
                          f"not {synthesis.family.value!r}")
     text, models = synthesis.netlist.read_text(), _MODELS[synthesis.family]
-    own = (importlib.resources.files(__package__) / "models" / "ecp5.v").read_text()
+    own = (importlib.resources.files("dovetail.boards") / "models" / "ecp5.v").read_text()
     script = "; ".join([
         "read_json netlist.json", *(f"techmap -autoproc {_map(model)}" for model in models), "delete =A:blackbox",
         f"hierarchy -check -top {synthesis.top}", "proc", "flatten", "opt_clean", f"rename {synthesis.top} top",
