@@ -13,8 +13,8 @@ from dovetail.hw.errors import ToolFailed
 
 @pytest.fixture(autouse=True)
 def root(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "dovetail" / "synth"
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    return tmp_path / "synth"
 
 
 def write(text):

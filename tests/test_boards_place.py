@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from dovetail.boards import cache
 from dovetail.boards import place as place_module
 from dovetail.boards.devices import DEVICES, Family
 from dovetail.boards.place import DoesNotFit, Timing, phases_of, place
@@ -67,7 +68,7 @@ def failing(text):
 ])
 def test_failures(monkeypatch, tmp_path, text, error):
     found = synthesis(Family.ICE40_DSP)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(place_module, "run_program", failing(text))
     monkeypatch.setattr(place_module, "find_program", lambda name, *, native: Program(
         name=name, command=(), version="1", native=False))

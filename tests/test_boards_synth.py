@@ -10,7 +10,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from dovetail.boards import synth
+from dovetail.boards import cache, synth
 from dovetail.boards.contents import ram_parameters
 from dovetail.boards.devices import DEVICES, Family
 from dovetail.boards.place import Placement, Timing
@@ -58,7 +58,7 @@ def design_of(dut):
 
 
 def test_counts_and_a_second_call(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
     lines = []
     first = synthesise(verilog(COUNTER), Family.ECP5, watch=steps_of(lines.append))
     assert first.counts["TRELLIS_FF"] == 8 and first.counts["CCU2C"] == 4

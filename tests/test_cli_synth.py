@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from models import make_mlp
 
-from dovetail.boards import programs
+from dovetail.boards import cache, programs
 from dovetail.cli import synth
 from dovetail.cli.main import main
 
@@ -109,7 +109,7 @@ def test_failing_tool(capsys, build, monkeypatch, tmp_path):
                     'echo "killed half way" > yosys.log\nkill -9 $$\n')
     tool.chmod(0o755)
     monkeypatch.setattr(programs.shutil, "which", lambda name: str(tmp_path / "bin" / name))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
     for _ in range(2):
         assert main(["synth", str(build), "--device", "ecp5-25k", "--native"]) == 3
         line = capsys.readouterr().err.splitlines()[-1]
