@@ -188,7 +188,7 @@ def _framed(synthesis: Synthesis, *, native: bool) -> Path:
         (folder / "in.v").write_text(text)
         run_program(program, ["-q", "-l", "yosys.log", "-p", script], folder=folder, log="yosys.log")
         (folder / _CORE_FILE).unlink()
-        (folder / "core.il").unlink()
+        (folder / "core.il").unlink(missing_ok=True)
 
     key = content_key("frame", synthesis.netlist.read_text(), text, script, program.version)
     return kept(key, make)[0] / "framed.json"
