@@ -172,14 +172,18 @@ def _tasks(network: Network, settings: Settings, activity: Sequence[np.ndarray] 
 
 def _choice(tasks: list[LayerTask], offers: list[list[Candidate]], settings: Settings) -> list[Candidate]:
     """One candidate a layer."""
+    target = settings.target_cycles
     if settings.device is not None and settings.device.is_routed:
+        if target is not None:      # a layer whose multipliers are fixed is as fast as it is
+            offers = [[replace(candidate, cycles=min(candidate.cycles, target)) for candidate in candidates]
+                      if task.fixed.lanes and task.fixed.banks else candidates
+                      for task, candidates in zip(tasks, offers, strict=True)]
         try:
-            return choose(offers, device=settings.device, target=settings.target_cycles)
+            return choose(offers, device=settings.device, target=target)
         except PlanError as error:
             if not settings.loadable and settings.device is Device.UP5K:
                 raise PlanError(f"{error}; loadable = true in the plan would let weights be in SPRAM") from error
             raise
-    target = settings.target_cycles
     chosen = []
     for task, candidates in zip(tasks, offers, strict=True):
         found = pick(candidates, device=DEFAULT_DEVICE, target=target or DEFAULT_TARGET)
