@@ -38,9 +38,9 @@ __all__ = ["Candidate", "LayerTask"]
 #: block RAM.
 LUT_RAM_KIDS = 16
 #: The same where LUT RAM is made of flip-flops.
-REGISTER_KIDS = 4
+REGISTER_KIDS = 8
 #: Longest vector whose tables may be flip-flops there.
-REGISTER_KERNELS = 32
+REGISTER_KERNELS = 256
 #: Longest vector whose k-WTA keeps it in registers, and longest pixel of an image.
 LOCAL_KERNELS = 32
 LOCAL_CHANNELS = 64

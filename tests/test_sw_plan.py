@@ -200,7 +200,8 @@ def test_fixed_kinds_are_kept(network, kind):
     (None, AccumulatorKind.LUT_RAM), (Device.ECP5_25K, AccumulatorKind.LUT_RAM),
     (Device.UP5K, AccumulatorKind.BLOCK_RAM)])
 def test_accumulators_suit_the_device(network, device, kind):
-    assert layers(network, device=device)[1].arch.engine.accumulator is kind
+    fixed = {"fc1": LayerSettings(set_size=12)}
+    assert layers(network, device=device, layers=fixed)[1].arch.engine.accumulator is kind
 
 
 @pytest.mark.parametrize(("device", "given", "soft"), [
