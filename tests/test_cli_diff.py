@@ -148,10 +148,12 @@ def test_wrong_weight_of_a_convolution(capsys, image, monkeypatch):
     made, kernels = watch.NetworkTop, []
 
     def spoiled(arch, images):
-        """The bias of the kernel that is drained first is too large."""
+        """The bias of the kernel that is drained first is too large, but for its width."""
         first, (select, *_) = images[0].engine, [layer.select for layer in arch.layers]
         kernels.append((images[0].select.order[0][0] & (1 << bits_for(select.words)) - 1) * select.width)
         biases = ((first.biases[0][0] + (1 << 12), *first.biases[0][1:]), *first.biases[1:])
+        wide = replace(arch.layers[0].engine, bias_bits=None)
+        arch = replace(arch, layers=(replace(arch.layers[0], engine=wide), *arch.layers[1:]))
         return made(arch, [replace(images[0], engine=replace(first, biases=biases)), *images[1:]])
     monkeypatch.setattr(watch, "NetworkTop", spoiled)
     code, found = as_json(capsys, "diff", image / "image.onnx", "--inputs", image / "x.npz", "--calibration",

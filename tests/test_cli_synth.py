@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,4 +116,4 @@ def test_failing_tool(capsys, build, monkeypatch, tmp_path):
         line = capsys.readouterr().err.splitlines()[-1]
         assert line.startswith("dovetail: error: yosys was ended by signal 9: killed half way (log: ")
         log = line.removesuffix(")").rpartition("(log: ")[2]
-        assert open(log).read() == "killed half way\n"
+        assert Path(log).read_text() == "killed half way\n"

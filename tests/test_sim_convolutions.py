@@ -48,6 +48,27 @@ NETWORKS = {
                          winners=1)], {"codes_out": True}, {}, {}),
     "sums last": (
         (1, 5, 4), [conv(5, (3, 2), sets=5)], {}, {0: {"drain_width": 2}}, {}),
+    "strides of three, pads of three": (
+        (1, 8, 7), [conv(4, (3, 5), strides=(3, 3), pads=(3, 2, 0, 3), sets=4, winners=2),
+                    conv(5, (2, 2), strides=(2, 1), pads=(0, 1, 1, 0), sets=2), {"kernels": 3}], {},
+        {0: {"lanes": 5}}, {}),
+    "pools with more than one vector at the border": (
+        (1, 6, 6), [conv(4, (1, 1), pool={"kernel": (3, 4), "strides": (1, 1), "pads": (2, 3, 2, 3)}, sets=4,
+                         winners=1), conv(2, (3, 3), sets=2)], {}, {}, {}),
+    "unstructured masks": (
+        (2, 5, 5), [conv(6, (3, 3), pads=(1, 1, 1, 1), winners=2), conv(4, (2, 2)), {"kernels": 3}], {},
+        {0: {"lanes": 3, "set_size": 6, "banks": 1}, 1: {"lanes": 4, "set_size": 2}, 2: {"lanes": 4, "set_size": 3}},
+        {}),
+    "dense": (
+        (2, 5, 4), [conv(3, (2, 2), pool=HALVES, winners=2), conv(4, (2, 1), winners=2), {"kernels": 3}], {},
+        {1: {"lanes": 2}}, {"mode": Mode.DENSE}),
+    "every position": (
+        (2, 5, 4), [conv(4, (2, 2), sets=2), conv(4, (2, 2), pads=(1, 0, 0, 1), sets=2, winners=1),
+                    {"kernels": 3, "sets": 3}], {}, {0: {"lanes": 2}, 1: {"lanes": 4}, 2: {"lanes": 4}},
+        {"mode": Mode.SPARSE_DENSE}),
+    "a convolution last, its codes": (
+        (2, 5, 4), [conv(5, (2, 2), sets=5, winners=2), conv(6, (2, 2), pool=HALVES, sets=3, winners=2)],
+        {"codes_out": True}, {1: {"drain_width": 4}}, {}),
 }
 #: The tiniest run in Amaranth's simulator, the others where results come soonest.
 TINIEST = ("pixels of one code", "sums last")
@@ -120,6 +141,13 @@ def spoiled(built, number, part, **change):
     return replace(built, layers=tuple(layers))
 
 
+def with_wide_biases(built):
+    """The plan with room for a bias as wide as a sum."""
+    wide = [replace(layer.arch, engine=replace(layer.arch.engine, bias_bits=None)) for layer in built.layers]
+    return replace(built, arch=replace(built.arch, layers=tuple(wide)), layers=tuple(
+        replace(layer, arch=arch) for layer, arch in zip(built.layers, wide, strict=True)))
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_wrong_bias_is_named(pooled, number):
     """Of the kernel whose sums leave first; elements are the model's, channel by channel."""
@@ -128,7 +156,7 @@ def test_wrong_bias_is_named(pooled, number):
     kernel = planned.images.select.order[0][0] & (1 << bits_for(planned.layer.kernels)) - 1
     biases = ((engine.biases[0][0] + 900, *engine.biases[0][1:]),)
     codes = some_codes(pooled)[:1]
-    found = NetworkSimulation(spoiled(pooled, number, "engine", biases=biases), engine=Engine.AMARANTH).verify(codes)
+    found = NetworkSimulation(spoiled(with_wide_biases(pooled), number, "engine", biases=biases), engine=Engine.AMARANTH).verify(codes)
     first, expected = found.first_mismatch, golden.run(pooled.network, codes)[number].sums
     assert found.mismatches and not found.passed
     assert (first.layer, first.frame) == (f"layer{number} (sums)", 0)

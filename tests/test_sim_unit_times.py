@@ -193,7 +193,7 @@ def folded(seen, path, arch):
     busy = np.zeros(len(retired), bool)
     for lane in range(arch.lanes):
         ended = before(seen.moves(f"{path}.item{lane}") & (seen[f"{path}.fold_end{lane}"] == 1))
-        busy |= (seen[f"{path}.item{lane}.valid"] == 1) & (seen[f"{path}.drain"] == 0) & (ended - retired < 2)
+        busy |= (seen[f"{path}.item{lane}.valid"] == 1) & (ended - retired < 2)
     (drains,) = np.nonzero((seen[f"{path}.capture"] == 1) & (seen[f"{path}.word"] == 0))
     for first in drains:
         busy[first - 1:first + arch.groups * arch.group_period] = True

@@ -160,21 +160,20 @@ def test_layer_alone():
 
 def test_planner_unrolls_where_folds_are_too_slow():
     network = build("halves").network
-    wide = replace(network.layers[0])
-    assert wide.vectors == 30
     quick = plan(network, Settings(target_cycles=400))
     assert [isinstance(layer.engine, UnrolledArch) for layer in quick.arch.layers] == [False] * 3
-    for target in range(390, 50, -10):
-        try:
-            quick = plan(network, Settings(target_cycles=target))
-        except PlanError:
-            break
-        if isinstance(quick.arch.layers[0].engine, UnrolledArch):
-            break
-    assert isinstance(quick.arch.layers[0].engine, UnrolledArch)
-    folded = LayerSettings(engine=EngineKind.FOLDED)
-    with pytest.raises(PlanError, match=r"^layer 'layer0' cannot reach"):
-        plan(network, Settings(target_cycles=target, layers={"layer0": folded}))
+    reached = {}
+    for kind in EngineKind:
+        for target in range(390, 30, -10):
+            try:
+                reached[kind] = plan(network, Settings(
+                    target_cycles=target, layers={"layer0": LayerSettings(engine=kind)})), target
+            except PlanError:
+                break
+    (_, slow), (unrolled, target) = reached[EngineKind.FOLDED], reached[EngineKind.UNROLLED]
+    assert target < slow
+    quick = plan(network, Settings(target_cycles=target))
+    assert isinstance(quick.arch.layers[0].engine, UnrolledArch) and quick.arch == unrolled.arch
     with pytest.raises(PlanError, match=r"^layer 'layer0' cannot reach"):
         plan(network, Settings(target_cycles=target, loadable=True))
     assert network_cycles(quick, golden.run(network, some_codes(quick))).per_inference < 1.1 * target

@@ -48,7 +48,7 @@ def test_passes(built, engine):
     assert single.passed and single.measured_per_inference == single.measured == single.predicted.per_inference
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 2, 3])      # that stall where it is felt
 def test_stalls_change_cycles_only(built, seed):
     found = NetworkSimulation(built, engine=Engine.AMARANTH).verify(some_codes(), stall_seed=seed)
     assert found.passed and found.stalled and not found.mismatches
