@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Synthesised netlists, simulated cell by cell: right ones, and wrong ones that are found out."""
 
 import json
