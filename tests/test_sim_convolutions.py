@@ -156,7 +156,8 @@ def test_wrong_bias_is_named(pooled, number):
     kernel = planned.images.select.order[0][0] & (1 << bits_for(planned.layer.kernels)) - 1
     biases = ((engine.biases[0][0] + 900, *engine.biases[0][1:]),)
     codes = some_codes(pooled)[:1]
-    found = NetworkSimulation(spoiled(with_wide_biases(pooled), number, "engine", biases=biases), engine=Engine.AMARANTH).verify(codes)
+    wrong = spoiled(with_wide_biases(pooled), number, "engine", biases=biases)
+    found = NetworkSimulation(wrong, engine=Engine.AMARANTH).verify(codes)
     first, expected = found.first_mismatch, golden.run(pooled.network, codes)[number].sums
     assert found.mismatches and not found.passed
     assert (first.layer, first.frame) == (f"layer{number} (sums)", 0)
