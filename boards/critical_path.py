@@ -62,8 +62,9 @@ def describe(name: str, layers: Sequence[str]) -> str:
         name = name.split(f"{CORE}.", 1)[1]
     else:
         return _FRAME
-    parts = [re.sub(r"[$\\]\d*", "", part) for part in _CELL.sub("", name).split(".")]
-    parts = [part for part in parts if part and not re.fullmatch(r"\d+|chunk\d+|\$.*", part)]
+    # What begins with $ has no name in the source; a number after $ tells units of one name apart.
+    parts = [part for part in _CELL.sub("", name).split(".") if part and not re.fullmatch(r"\d+|chunk\d+|\$.*", part)]
+    parts = [re.sub(r"\$\d+", "", part) for part in parts]
     if not parts:
         return name
     head = ""
@@ -97,7 +98,9 @@ def steps(path: Sequence[Mapping[str, Any]], layers: Sequence[str]) -> tuple[Pat
     for each in path:
         routing = each["type"] == "routing"
         cell = each["to" if each["type"] in ("setup", "logic") else "from"]["cell"]
-        unit, delay = describe(cell, layers), float(each["delay"])
+        delay = float(each["delay"])
+        # A cell that nextpnr added belongs to those around it.
+        unit = found[-1].unit if found and cell.startswith("$") and CORE not in cell else describe(cell, layers)
         if not found or found[-1].unit != unit:
             found.append(PathStep(unit=unit, names=(), logic_ns=0.0, routing_ns=0.0))
         last = found[-1]

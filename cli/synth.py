@@ -169,7 +169,7 @@ def _show(
         print(f"speed: {placement.fmax_mhz * 1e6 / cycles:,.0f} inferences per second "
               f"({cycles:,.0f} cycles each, predicted)")
         total = sum(step.logic_ns + step.routing_ns for step in path)
-        print(f"critical path: {total:.1f} ns")
+        print(f"critical path: {total:.1f} ns{'' if placement.timing is Timing.ROUTED else ' (by nextpnr)'}")
         for step in path:
             print(f"  {step.logic_ns + step.routing_ns:5.1f} ns  {step.unit}")
     if check is not None:

@@ -13,6 +13,7 @@ from dovetail.boards.critical_path import PathStep, describe, steps
     ("core.layer0.engine.drain$60.bias0.chunk0.0.1", "fc1: engine, drain, biases 0"),
     ("core.layer0.select.finder.memory0_1.0.0_DOB5_LUT4_Z_D_CCU2C_S1", "fc1: select, k-WTA, memory0_1"),
     ("core.layer0.stage0.data_SB_DFFE_Q", "fc1: stage 0, data"),
+    ("core.layer0.engine.lane0.buffer.$signal$12_SB_DFFE_Q", "fc1: engine, lane 0, replay buffer"),
     ("core.input.held_SB_LUT4_O_3", "input frames, held"),
     ("core.layer7.engine.slot", "layer7, engine, slot"),
     ("$abc$1.core.output.word", "output frames, word"),
@@ -29,10 +30,11 @@ def test_steps_of_one_unit_are_one():
     weights, lut, weight = "layer0.engine.lane0.weights.0", "layer0.engine.lane0.weights.0_DOA_LUT4_Z", "layer0.x"
     found = steps([
         step("clk-to-q", 5.0, weights, weights), step("routing", 2.0, weights, lut), step("logic", 0.25, lut, lut),
+        {"type": "logic", "delay": 0.0, "from": {"cell": "$PACKER_1"}, "to": {"cell": "$PACKER_1"}},
         step("routing", 1.0, lut, weight), step("setup", 0.5, weight, weight)], ["fc1"])
     assert found == (
-        PathStep(unit="fc1: engine, lane 0, weights", names=(f"core.{weights}", f"core.{lut}"), logic_ns=5.25,
-                 routing_ns=3.0),
+        PathStep(unit="fc1: engine, lane 0, weights", names=(f"core.{weights}", f"core.{lut}", "$PACKER_1"),
+                 logic_ns=5.25, routing_ns=3.0),
         PathStep(unit="fc1: x", names=(f"core.{weight}",), logic_ns=0.5, routing_ns=0.0),
     )
 
