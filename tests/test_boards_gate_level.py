@@ -97,7 +97,7 @@ class Product(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("bits, depth", [(36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384), (13, 700)])
+@pytest.mark.parametrize("bits, depth", [(36, 512), (18, 1024), (9, 2048), (4, 4096), (1, 16384)])
 def test_ecp5_block_ram_is_the_memory_that_it_was_made_of(bits, depth):
     dut = Table(bits=bits, depth=depth, seed=bits)
     synthesis = synthesise(design_of(dut), Family.ECP5)
@@ -109,7 +109,7 @@ def test_ecp5_block_ram_is_the_memory_that_it_was_made_of(bits, depth):
     np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("a, b", [(signed(18), signed(18)), (unsigned(18), unsigned(17)), (signed(9), unsigned(12))])
+@pytest.mark.parametrize("a, b", [(signed(18), signed(18)), (signed(9), unsigned(12))])
 def test_ecp5_multiplier_multiplies(a, b):
     dut = Product(a, b)
     synthesis = synthesise(design_of(dut), Family.ECP5)
