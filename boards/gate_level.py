@@ -1,8 +1,8 @@
 """The gate-level check: the synthesised netlist, simulated cell by cell, against the golden vectors of a build folder.
 
 Every cell of the netlist is replaced by what the maker of the device says it does: Yosys' models of the iCE40's cells,
-and of the ECP5's but for the block RAM and the multiplier, which have none there; theirs are in ``models/ecp5.v``. What
-comes out of that is simulated by CXXRTL.
+and of the ECP5's; those that have none there (the ECP5's block RAM and multiplier, the iCE40's large memory) have
+theirs in ``models/``. What comes out of that is simulated by CXXRTL.
 """
 
 import importlib.resources
@@ -21,7 +21,7 @@ from ..hw.yosys import run_yosys
 from ..sim.cxxrtl import CxxrtlModel
 from ..sim.harness import Harness
 from ..sim.simulate import Simulation
-from ..sim.verify import frames_to_words, words_to_frames
+from ..sim.verify import frames_to_words, initial_load, words_to_frames
 from ..sw.plan import Plan
 from .cache import content_key, kept
 from .devices import Family
@@ -31,9 +31,9 @@ __all__ = ["GateCheck", "check_netlist", "golden_vectors", "netlist_simulation"]
 
 _MODELS = {
     Family.ECP5: ("models.v", "+/lattice/cells_sim_ecp5.v"),
-    # Without this macro Yosys needs half a minute to read the model of the large memory.
-    Family.ICE40: ("-D EQUIV +/ice40/cells_sim.v",),
-    Family.ICE40_DSP: ("-D EQUIV +/ice40/cells_sim.v",),
+    # With this macro the large memory has no model; without it Yosys needs half a minute to read that.
+    Family.ICE40: ("models.v", "-D EQUIV +/ice40/cells_sim.v"),
+    Family.ICE40_DSP: ("models.v", "-D EQUIV +/ice40/cells_sim.v"),
 }
 
 
@@ -100,7 +100,7 @@ def check_netlist(synthesis: Synthesis, plan: Plan, inputs: np.ndarray, expected
     arch = plan.arch
     simulation = netlist_simulation(synthesis, NetworkTop(arch, plan.images))
     run = simulation.run({"i": frames_to_words(inputs, arch.input_width, pixels=arch.input_pixels)},
-                         {"o": arch.output_beats * len(inputs)}, idle_limit=100_000)
+                         {"o": arch.output_beats * len(inputs)}, setup=initial_load(plan), idle_limit=100_000)
     last = arch.layers[-1]
     try:
         mismatches = int((words_to_frames(run.outputs["o"], last.select.kernels, pixels=last.pixels) != expected).sum())
@@ -136,7 +136,8 @@ def _gates(synthesis: Synthesis) -> str:
         raise ValueError(f"synthesis must be for a family out of {[each.value for each in _MODELS]!r}, "
                          f"not {synthesis.family.value!r}")
     text, models = synthesis.netlist.read_text(), _MODELS[synthesis.family]
-    own = (importlib.resources.files("dovetail.boards") / "models" / "ecp5.v").read_text()
+    file = "ecp5.v" if synthesis.family is Family.ECP5 else "ice40.v"
+    own = (importlib.resources.files("dovetail.boards") / "models" / file).read_text()
     script = "; ".join([
         "read_json netlist.json", *(f"techmap -autoproc {_map(model)}" for model in models), "delete =A:blackbox",
         f"hierarchy -check -top {synthesis.top}", "proc", "flatten", "opt_clean", f"rename {synthesis.top} top",
