@@ -70,23 +70,27 @@ class DeviceRecord:
     megahertz: float
 
 
+# The default router took 30 times as long on an ECP5 with arrays of multipliers and LUT RAM, and came to no end on an
+# HX8K whose block RAMs are all taken.
+_ROUTER = ("--router", "router2")
+
+
 def _ecp5(device: Device, part: str, *, size: str, lut: int, bram: int, dsp: int) -> DeviceRecord:
-    # The default router took 30 times as long as router2 on arrays of multipliers with LUT RAM.
     return DeviceRecord(
         device=device, family=Family.ECP5, part=part, package="CABGA381", speed_grade="6",
         capacity=Capacity(lut=lut, ff=lut, bram=bram, dsp=dsp, spram=0), placer="nextpnr-ecp5",
-        options=(f"--{size}", "--package", "CABGA381", "--speed", "6", "--router", "router2"), megahertz=100)
+        options=(f"--{size}", "--package", "CABGA381", "--speed", "6", *_ROUTER), megahertz=100)
 
 
 _ALL = (
     DeviceRecord(
         device=Device.UP5K, family=Family.ICE40_DSP, part="iCE40UP5K", package="SG48", speed_grade="",
         capacity=Capacity(lut=5280, ff=5280, bram=30, dsp=8, spram=4), placer="nextpnr-ice40",
-        options=("--up5k", "--package", "sg48"), megahertz=48),
+        options=("--up5k", "--package", "sg48", *_ROUTER), megahertz=48),
     DeviceRecord(
         device=Device.HX8K, family=Family.ICE40, part="iCE40HX8K", package="CT256", speed_grade="",
         capacity=Capacity(lut=7680, ff=7680, bram=32, dsp=0, spram=0), placer="nextpnr-ice40",
-        options=("--hx8k", "--package", "ct256"), megahertz=100),
+        options=("--hx8k", "--package", "ct256", *_ROUTER), megahertz=100),
     _ecp5(Device.ECP5_25K, "LFE5U-25F", size="25k", lut=24288, bram=56, dsp=28),
     _ecp5(Device.ECP5_45K, "LFE5U-45F", size="45k", lut=43848, bram=108, dsp=72),
     _ecp5(Device.ECP5_85K, "LFE5U-85F", size="85k", lut=83640, bram=208, dsp=156),
