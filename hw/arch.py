@@ -470,13 +470,13 @@ class SelectArch:
         if self.is_kwta and not 1 <= self.winners <= self.kernels:
             raise ValueError(f"winners must be 1 to {self.kernels}, not {self.winners!r}")
         if self.is_kwta and self.value_signed:
-            raise ValueError(f"value_signed must be False for {self.kind}, not {self.value_signed!r}")
+            raise ValueError(f"value_signed must be False for {self.kind.value!r}, not {self.value_signed!r}")
         if self.bins & (self.bins - 1) or self.bins > 1 << self.value_bits:
             raise ValueError(f"bins must be a power of two of at most {1 << self.value_bits}, not {self.bins!r}")
         if self.turns > 1 and not self.is_kwta:
-            raise ValueError(f"turns must be 1 for {self.kind}, not {self.turns!r}")
+            raise ValueError(f"turns must be 1 for {self.kind.value!r}, not {self.turns!r}")
         if not 0 <= self.early <= self.most_early:
-            raise ValueError(f"early must be 0 to {self.most_early} for {self.kind}, not {self.early!r}")
+            raise ValueError(f"early must be 0 to {self.most_early} for {self.kind.value!r}, not {self.early!r}")
         if self.buffers & (self.buffers - 1):
             raise ValueError(f"buffers must be a power of two, not {self.buffers!r}")
 

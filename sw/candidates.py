@@ -160,6 +160,10 @@ class LayerTask:
         """
         found: list[Candidate] = []
         kind = self.fixed.engine
+        if self.fixed.vectors is not None:
+            if kind is EngineKind.FOLDED:
+                raise DovetailError(f"settings: layer {self.layer.name!r} is folded and has no vectors")
+            kind = EngineKind.UNROLLED      # no other engine has any
         if kind is EngineKind.UNROLLED or kind is None and self._not_unrolled() is None:
             if (reason := self._not_unrolled()) is not None:
                 raise DovetailError(f"settings: layer {self.layer.name!r} cannot be unrolled: {reason}")
@@ -170,7 +174,8 @@ class LayerTask:
                     found += self._folded(packing, lanes)
         if not found:
             raise DovetailError(
-                f"settings: no engine fits layer {self.layer.name!r}: see its lanes, columns and drain_width")
+                f"settings: no engine fits layer {self.layer.name!r}: see its lanes, banks, columns, drain_width and "
+                "soft")
         return found
 
     def window(self, lanes: int) -> WindowArch | None:
@@ -331,6 +336,9 @@ class LayerTask:
         if table:
             rows = lane_rows(packing.rows[:, engine_order(layer.positions, elements=self.elements, window=window)],
                              lanes)
+        soft = soft if fixed.soft is None else fixed.soft
+        if soft > lanes * packing.banks:
+            return
         for width in widths:
             yield EngineArch(
                 positions=layer.positions, lanes=lanes, banks=packing.banks, folds=packing.folds,
@@ -338,7 +346,7 @@ class LayerTask:
                 activation_bits=layer.input_bits, activation_signed=layer.input_signed, sum_bits=layer.sum_bits,
                 indexed=self.mode is Mode.SPARSE_SPARSE, capacity=min(pairs, ceil_div(layer.positions, lanes)),
                 lane_rows=rows, row_table=table, most_rows=max(1, int(packing.rows.max())), accumulator=kind,
-                own_addresses=window is not None, soft=soft if fixed.soft is None else fixed.soft,
+                own_addresses=window is not None, soft=soft,
                 bias_bits=bias_bits, weight_memory=memory)
 
     def _busy(self, engine: EngineArch, packing: Packing) -> float:

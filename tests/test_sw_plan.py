@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from builders import make_cnn, make_network
 
-from dovetail.hw.arch import AccumulatorKind, Mode, ScaleArch, SelectKind, ThresholdArch
+from dovetail.hw.arch import AccumulatorKind, EngineKind, Mode, ScaleArch, SelectKind, ThresholdArch
 from dovetail.hw.errors import DovetailError
 from dovetail.sim import golden
 from dovetail.sim.cycles import layer_cycles
@@ -260,10 +260,16 @@ def test_plan_is_the_same_every_time(network):
      "settings: selection behind layer 'fc0': lanes must divide width (4) or be a multiple of it, not 3"),
     ({"layers": {"fc0": LayerSettings(bins=3)}},
      "settings: layer 'fc0': bins must be a power of two of at most 256, not 3"),
+    ({"layers": {"fc0": LayerSettings(soft=1000)}},
+     "settings: no engine fits layer 'fc0': see its lanes, banks, columns, drain_width and soft"),
+    ({"layers": {"fc0": LayerSettings(vectors=3)}},
+     "settings: layer 'fc0' cannot be unrolled: it is no convolution of one channel"),
+    ({"layers": {"fc0": LayerSettings(vectors=3, engine=EngineKind.FOLDED)}},
+     "settings: layer 'fc0' is folded and has no vectors"),
     ({"layers": {"fc0": LayerSettings(buffers=3)}},
      "settings: layer 'fc0': buffers must be a power of two, not 3"),
     ({"layers": {"fc2": LayerSettings(turns=2)}},
-     "settings: layer 'fc2': turns must be 1 for SelectKind.ALL, not 2"),
+     "settings: layer 'fc2': turns must be 1 for 'all', not 2"),
 ])
 def test_settings_wrong(network, settings, message):
     with pytest.raises(DovetailError, match=f"^{re.escape(message)}$") as caught:
