@@ -34,9 +34,11 @@ def plan_in_mode(reference: Plan, mode: Mode) -> Plan:
         If no engine of that shape fits the mode.
     """
     layers = {layer.name: LayerSettings(engine=EngineKind.UNROLLED) if isinstance(layer.engine, UnrolledArch)
-              else LayerSettings(lanes=layer.engine.lanes, banks=layer.engine.banks) for layer in reference.arch.layers}
+              else LayerSettings(lanes=layer.engine.lanes, banks=layer.engine.banks,
+                                 accumulator=layer.engine.accumulator) for layer in reference.arch.layers}
+    # No device: a dense network seldom fits the one that the sparse one was planned for.
     settings = Settings(mode=mode, layers=layers, input_width=reference.arch.input_width,
-                        target_cycles=reference.settings.target_cycles, device=reference.settings.device)
+                        target_cycles=reference.settings.target_cycles)
     return plan(reference.network, settings)
 
 
