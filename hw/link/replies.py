@@ -1,0 +1,122 @@
+"""Replies, one after the other."""
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .arch import LinkArch
+from .layouts import answer_layout, body_layout
+from .messages import VERSION, Reply
+from .sizes import HELLO_OCTETS
+
+__all__ = ["Replies"]
+
+
+class Replies(wiring.Component):
+    """Makes the messages of the board, and counts what it cannot answer.
+
+    No answer may be asked for while a result is on its way: `Requests` sees to that, and so nothing has to choose
+    between them.
+
+    Parameters
+    ----------
+    link : LinkArch
+    loadable : bool
+
+    Members
+    -------
+    answer : In(stream.Signature(answer_layout))
+    results : In(stream.Signature(body_layout))
+        Bodies of RESULT.
+    tag : In(stream.Signature(8))
+        Of each reply, the tag.
+    o : Out(stream.Signature(body_layout))
+    sent : Out(1)
+        Set for a cycle with the end of each result.
+    loaded : In(1)
+    contents : In(32)
+    drop : In(1)
+        A frame is dropped in this cycle.
+    dropped : Out(1)
+        A frame was dropped since the last HELLO was answered.
+    """
+
+    answer: stream.Interface
+    results: stream.Interface
+    tag: stream.Interface
+    o: stream.Interface
+    sent: Signal
+    loaded: Signal
+    contents: Signal
+    drop: Signal
+    dropped: Signal
+
+    def __init__(self, link: LinkArch, *, loadable: bool):
+        self._link, self._loadable = link, loadable
+        super().__init__({
+            "answer": In(stream.Signature(answer_layout)), "results": In(stream.Signature(body_layout)),
+            "tag": In(stream.Signature(8)), "o": Out(stream.Signature(body_layout)), "sent": Out(1), "loaded": In(1),
+            "contents": In(32), "drop": In(1), "dropped": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        link = self._link
+        drops, index, reply = Signal(16), Signal(range(HELLO_OCTETS)), Signal(Reply)
+        sent, end = Signal(), Signal()
+        m.d.comb += [
+            reply.eq(Mux(self.answer.valid, self.answer.p.reply, Reply.RESULT)),
+            sent.eq(self.o.valid & self.o.ready), end.eq(sent & self.o.p.last),
+            self.answer.ready.eq(end & (reply != Reply.RESULT)), self.sent.eq(end & (reply == Reply.RESULT)),
+        ]
+        # Frames may be dropped while the count is on its way, whose two octets have to fit each other.
+        told = Signal(16)
+        with m.If(self.drop & ~drops.all()):
+            m.d.sync += drops.eq(drops + 1)
+        with m.If(self.drop):
+            m.d.sync += self.dropped.eq(1)
+        hello = [
+            Const(VERSION, 8), self.loaded << 1 | int(self._loadable), Const(link.window, 8), Const(0, 8),
+            *(Const(octet, 8) for octet in link.design.to_bytes(8, "little")),
+            *(self.contents[at:at + 8] for at in range(0, 32, 8)),
+            *(Const(octet, 8) for octet in link.clock_hz.to_bytes(4, "little")), told[:8], told[8:],
+        ]
+
+        with m.FSM():
+            with m.State("TYPE"):
+                m.d.comb += [self.o.valid.eq(self.answer.valid | self.results.valid), self.o.p.octet.eq(reply)]
+                with m.If(sent):
+                    m.next = "TAG"
+                    with m.If(reply == Reply.HELLO):
+                        m.d.sync += [told.eq(drops), self.dropped.eq(self.drop)]
+            with m.State("TAG"):
+                m.d.comb += [
+                    self.o.valid.eq(self.tag.valid), self.o.p.octet.eq(self.tag.payload), self.tag.ready.eq(self.o.ready),
+                    self.o.p.last.eq((index == 3) & ((reply == Reply.LOAD_DONE) | (reply == Reply.SEAL_DONE))),
+                ]
+                with m.If(sent):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(index == 3):
+                        m.d.sync += index.eq(0)
+                        m.next = "BODY"
+                    with m.If(self.o.p.last):
+                        m.next = "TYPE"
+            with m.State("BODY"):
+                with m.Switch(reply):
+                    with m.Case(Reply.RESULT):
+                        m.d.comb += [self.o.valid.eq(self.results.valid), self.results.ready.eq(self.o.ready),
+                                     self.o.payload.eq(self.results.payload)]
+                    with m.Case(Reply.HELLO):
+                        m.d.comb += [self.o.valid.eq(1), self.o.p.last.eq(index == HELLO_OCTETS - 1)]
+                        with m.Switch(index):
+                            for number, octet in enumerate(hello):
+                                with m.Case(number):
+                                    m.d.comb += self.o.p.octet.eq(octet)
+                        with m.If(sent):
+                            m.d.sync += index.eq(index + 1)
+                    with m.Default():
+                        m.d.comb += [self.o.valid.eq(1), self.o.p.octet.eq(self.answer.p.reason), self.o.p.last.eq(1)]
+                with m.If(end):
+                    m.d.sync += index.eq(0)
+                    m.next = "TYPE"
+        return m
