@@ -106,7 +106,8 @@ class Bench:
             await self.bits(ctx, [0, *(octet >> bit & 1 for bit in range(8)), stop])
         ctx.set(self.dut.rx, 1)
 
-    async def call(self, ctx, kind: int, tag: int, body: bytes = b"", *, limit: int = 100_000) -> tuple[int, int, bytes]:
+    async def call(self, ctx, kind: int, tag: int, body: bytes = b"", *,
+                   limit: int = 100_000) -> tuple[int, int, bytes]:
         """Send one request and wait for one answer: its type, tag and body."""
         before = len(decode(self.received)[0])
         await self.send(ctx, frame(message(kind, tag, body)))

@@ -1,6 +1,6 @@
 """A memory of octets whose writer finds out afterwards whether they were good."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -17,14 +17,15 @@ class CheckedFifo(wiring.Component):
 
     A frame is octets, then `Part.GOOD` or `Part.BAD`. Of a good one the reader sees all but the last ``trailer``
     octets. A good frame for which there is no room is dropped whole, as if it were bad. The memory holds octets only,
-    so that 512 of them are one block RAM of iCE40. The reader gets an octet every other cycle.
+    so that 512 of them are one block RAM of iCE40. The reader gets an octet every other cycle,
+    and none in the cycle after one is written.
 
     Parameters
     ----------
     depth : int
         Octets; a power of two.
     frames : int
-        How many frames may wait behind the one that is read.
+        How many frames there may be, with the one that is read.
     trailer : int
         Octets at the end of each frame that are not for the reader; a good frame has more.
 
@@ -56,38 +57,36 @@ class CheckedFifo(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        depth = self._depth
+        depth, trailer = self._depth, self._trailer
         m.submodules.memory = memory = Memory(shape=8, depth=depth, init=[])
-        m.submodules.lengths = lengths = SyncFIFO(width=bits_for(depth + 1), depth=self._frames)
-        write, read = memory.write_port(), memory.read_port()
-        # Pointers have a bit more than addresses: all of a full memory differs from nothing of an empty one.
-        written, good, taken = (Signal(range(2 * depth), name=name) for name in ("written", "good", "taken"))
-        end, full, overflow, keep = Signal.like(written), Signal(), Signal(), Signal()
+        # Of every frame the address behind its last octet for the reader. The first is that of the frame being read.
+        m.submodules.ends = ends = SyncFIFO(width=bits_for(2 * depth), depth=self._frames)
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        # Addresses have a bit more than the memory's: all of a full memory differs from nothing of an empty one.
+        good, taken, count, end = (Signal(range(2 * depth), name=name) for name in ("good", "taken", "count", "end"))
+        full, overflow, keep = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(1), full.eq(written == taken ^ depth), end.eq(written - self._trailer),
-            keep.eq((self.i.p.part == Part.GOOD) & ~overflow & lengths.w_rdy),
-            write.addr.eq(written), write.data.eq(self.i.p.octet), lengths.w_data.eq(end - good),
+            self.i.ready.eq(1), end.eq(good + count), full.eq(end == taken ^ depth), write.addr.eq(end),
+            write.data.eq(self.i.p.octet), ends.w_data.eq(end - trailer),
+            keep.eq((self.i.p.part == Part.GOOD) & ~overflow & ends.w_rdy),
         ]
         with m.If(self.i.valid):
             with m.If(self.i.p.part == Part.OCTET):
                 m.d.comb += write.en.eq(~full & ~overflow)
-                m.d.sync += [overflow.eq(overflow | full), written.eq(written + write.en)]
+                m.d.sync += [overflow.eq(overflow | full), count.eq(count + 1)]
             with m.Else():
-                m.d.comb += [lengths.w_en.eq(keep), self.dropped.eq(~keep)]
-                m.d.sync += [overflow.eq(0), written.eq(good)]
+                m.d.comb += [ends.w_en.eq(keep), self.dropped.eq(~keep)]
+                m.d.sync += [overflow.eq(0), count.eq(0)]
                 with m.If(keep):
-                    m.d.sync += [written.eq(end), good.eq(end)]
+                    m.d.sync += good.eq(end)
 
-        # What is read stays in the memory's own output register until it is taken.
-        left = self.o.p.left
-        m.d.comb += [self.o.p.octet.eq(read.data), read.addr.eq(taken), read.en.eq(~self.o.valid)]
+        # Never reading in a cycle with a write lets synthesis make a block RAM and its register of this, and no more.
+        m.d.comb += [read.addr.eq(taken), self.o.p.left.eq(ends.r_data - taken)]
         with m.If(self.o.valid):
             with m.If(self.o.ready):
-                m.d.sync += [self.o.valid.eq(0), left.eq(left - 1), taken.eq(taken + 1)]
-        with m.Elif(left != 0):
-            m.d.sync += self.o.valid.eq(1)
-        with m.Else():
-            m.d.comb += lengths.r_en.eq(1)
-            with m.If(lengths.r_rdy):
-                m.d.sync += left.eq(lengths.r_data)
+                last = self.o.p.left == 1
+                m.d.comb += ends.r_en.eq(last)
+                m.d.sync += [self.o.valid.eq(0), taken.eq(taken + Mux(last, trailer + 1, 1))]
+        with m.Elif(ends.r_rdy & ~write.en):
+            m.d.sync += [self.o.valid.eq(1), self.o.p.octet.eq(read.data)]
         return m

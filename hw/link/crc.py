@@ -31,8 +31,9 @@ class CrcRegister(wiring.Component):
     step : In(1)
         Take ``bit``.
     bit : In(1)
-    empty : In(1)
-        With ``step``: only shift, so that after eight steps the CRC's next octet is the lowest.
+    rotate : In(1)
+        With ``step``: only move on, without ``bit``. So after eight steps the CRC's next octet is the lowest, and after
+        32 all is as it was.
     value : Out(32)
         The register, all ones at the beginning; the CRC is its complement.
     """
@@ -40,19 +41,19 @@ class CrcRegister(wiring.Component):
     clear: Signal
     step: Signal
     bit: Signal
-    empty: Signal
+    rotate: Signal
     value: Signal
 
     def __init__(self, *, init: int = ALL_ONES, reset_less: bool = False):
         self._init, self._reset_less = init, reset_less
-        super().__init__({"clear": In(1), "step": In(1), "bit": In(1), "empty": In(1), "value": Out(32)})
+        super().__init__({"clear": In(1), "step": In(1), "bit": In(1), "rotate": In(1), "value": Out(32)})
 
     def elaborate(self, platform):
         m = Module()
         value, divide = Signal(32, init=self._init, reset_less=self._reset_less), Signal()
-        m.d.comb += [self.value.eq(value), divide.eq(~self.empty & (value[0] ^ self.bit))]
+        m.d.comb += [self.value.eq(value), divide.eq(~self.rotate & (value[0] ^ self.bit))]
         with m.If(self.clear):
             m.d.sync += value.eq(ALL_ONES)
         with m.Elif(self.step):
-            m.d.sync += value.eq(Cat(value[1:], 0) ^ Mux(divide, _POLYNOMIAL, 0))
+            m.d.sync += value.eq(Cat(value[1:], self.rotate & value[0]) ^ Mux(divide, _POLYNOMIAL, 0))
         return m

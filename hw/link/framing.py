@@ -108,7 +108,7 @@ class Framer(wiring.Component):
         octet, special = Signal(8), Signal()
         m.d.comb += [
             octet.eq(Mux(checking, ~crc.value[:8], self.i.p.octet)), special.eq((octet == FLAG) | (octet == ESCAPE)),
-            crc.bit.eq(octet.bit_select(bit, 1)), crc.empty.eq(checking),
+            crc.bit.eq(octet.bit_select(bit, 1)), crc.rotate.eq(checking),
         ]
         with m.FSM():
             with m.State("FLAG"):

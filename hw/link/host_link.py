@@ -90,7 +90,7 @@ class HostLink(wiring.Component):
         arch, link = self._arch, self._link
         depth = request_depth(arch, window=link.window)
         m.submodules.deframer = deframer = Deframer()
-        m.submodules.fifo = fifo = CheckedFifo(depth=depth, frames=link.window, trailer=CRC_OCTETS)
+        m.submodules.fifo = fifo = CheckedFifo(depth=depth, frames=link.window + 1, trailer=CRC_OCTETS)
         m.submodules.requests = requests = Requests(
             request=request_layout(depth), infer_octets=infer_octets(arch), window=link.window, loadable=arch.loadable)
         m.submodules.codes = codes = FrameCodes(width=arch.input_width, value=self._code)

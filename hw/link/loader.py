@@ -17,7 +17,7 @@ class Loader(wiring.Component):
     """Carries out LOAD and SEAL, of which it gets the bodies; both must have a length that is right.
 
     A reset, which leaves the network's memories alone, leaves alone what is known of them: only a load that has begun
-    has to begin anew. An octet takes nine cycles.
+    has to begin anew. An octet takes eight cycles.
 
     Parameters
     ----------
@@ -53,70 +53,68 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CrcRegister(init=self._contents ^ ALL_ONES, reset_less=True)
-        loaded = Signal(init=self._loaded, reset_less=True)
-        octet, write = self.i.p.octet, self.load.p
-        # `place` is that in the message; a word after the first has the places of the first.
-        place, bit, taken = Signal(range(LOAD_HEAD_OCTETS + 4)), Signal(range(8)), Signal()
-        m.d.comb += [self.loaded.eq(loaded), self.contents.eq(~crc.value), taken.eq(self.i.valid & self.i.ready)]
-        with m.If(taken):
-            m.d.sync += place.eq(Mux(place == LOAD_HEAD_OCTETS + 3, LOAD_HEAD_OCTETS, place + 1))
-            with m.If(self.i.p.last):
-                m.d.sync += place.eq(0)
+        loaded, begun, following = Signal(init=self._loaded, reset_less=True), Signal(), Signal(16)
+        write = self.load.p
+        # All is done bit by bit: registers shift, and what is compared or counted is one bit of it.
+        place, number, bit, step = Signal(range(LOAD_HEAD_OCTETS + 4)), Signal(range(8)), Signal(), Signal()
+        octet_end, end = Signal(), Signal()
+        m.d.comb += [
+            self.loaded.eq(loaded), self.contents.eq(~crc.value), bit.eq(self.i.p.octet.bit_select(number, 1)),
+            crc.bit.eq(bit), step.eq(self.i.valid & ~self.load.valid), octet_end.eq(step & (number == 7)),
+            self.i.ready.eq(octet_end), end.eq(octet_end & self.i.p.last),
+        ]
+        # Of a LOAD's number, or of a SEAL's CRC: it is the one expected; it is 0; it is that of the LOAD before.
+        same, zero, repeated, carry = Signal(init=1), Signal(init=1), Signal(init=1), Signal(init=1)
+        still_same, taken = Signal(), Signal()
+        expected = Mux(self.i.p.seal, ~crc.value[0], following[0])
+        m.d.comb += [still_same.eq(same & (bit == expected)), taken.eq(zero | (begun & same))]
 
-        # The number's octets are taken from those of the next one's: 0 is that one, 1 the one before it.
-        begun, following, accepted = Signal(), Signal(16), Signal()
-        same, one, zero, borrow = Signal(), Signal(), Signal(), Signal()
-        difference = Signal(9)
-        first, repeated, following_one = Signal(), Signal(), Signal()
-        m.d.comb += difference.eq(following.word_select(place[0], 8) - octet - (borrow & place[0]))
+        def rotate(register, new):
+            m.d.sync += register.eq(Cat(register[1:], new))
 
-        def number_low():
-            m.d.sync += [same.eq(difference[:8] == 0), one.eq(difference[:8] == 1), zero.eq(octet == 0),
-                         borrow.eq(difference[8])]
-
-        def number_high():
-            rest = begun & (difference[:8] == 0)
-            m.d.comb += [first.eq(zero & (octet == 0)), following_one.eq(same & rest), repeated.eq(one & rest)]
-            m.d.sync += [accepted.eq(first | following_one),
-                         self.reason.eq(Mux(first | following_one | repeated, 0, Reason.NOT_NEXT))]
-            with m.If(first | following_one):
-                m.d.sync += [following.eq(Mux(first, 1, following + 1)), begun.eq(1)]
-            with m.If(first):
-                m.d.comb += crc.clear.eq(1)
-                m.d.sync += loaded.eq(0)
-
-        def shift(register):
-            m.d.sync += register.eq(Cat(register[8:], octet))
-
-        with m.If(self.load.valid & self.load.ready):
-            m.d.sync += [self.load.valid.eq(0), write.row.eq(write.row + 1)]
-        with m.If(self.i.valid & self.i.p.seal):
-            wrong = octet != self.contents.word_select(place[:2], 8)
-            m.d.comb += self.i.ready.eq(1)
-            m.d.sync += same.eq(~wrong & (same | (place == 0)))
-            with m.If(self.i.p.last):
+        with m.If(step):
+            m.d.sync += number.eq(number + 1)
+        with m.If(octet_end):
+            m.d.sync += place.eq(place + 1)
+        with m.If(self.load.ready):
+            m.d.sync += self.load.valid.eq(0)
+        with m.If(step & self.i.p.seal):
+            m.d.comb += [crc.step.eq(1), crc.rotate.eq(1)]
+            m.d.sync += same.eq(still_same)
+            with m.If(end):
                 m.d.sync += self.reason.eq(Reason.WRONG_CRC)
-                with m.If(~wrong & same & (begun | loaded)):
+                with m.If(still_same & (begun | loaded)):
                     m.d.sync += [loaded.eq(1), begun.eq(0), self.reason.eq(0)]
-        with m.Elif(self.i.valid & (place[1:] == 0)):
-            m.d.comb += self.i.ready.eq(1)
-            with m.If(place[0]):
-                number_high()
-            with m.Else():
-                number_low()
-        with m.Elif(self.i.valid & ~accepted):
-            m.d.comb += self.i.ready.eq(1)
-        with m.Elif(self.i.valid & ~self.load.valid):
-            m.d.comb += [crc.step.eq(1), crc.bit.eq(octet.bit_select(bit, 1))]
-            m.d.sync += bit.eq(bit + 1)
-            with m.If(bit == 7):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(place[1:] == 1):
-                    shift(write.memory)
-                with m.Elif(place[1:] == 2):
-                    shift(write.row)
-                with m.Else():
-                    shift(write.data)
-                with m.If(place == LOAD_HEAD_OCTETS + 3):
-                    m.d.sync += self.load.valid.eq(1)
+        with m.Elif(step):
+            with m.Switch(place):
+                with m.Case(0, 1):                      # the number
+                    rotate(following, following[0])
+                    m.d.sync += [same.eq(still_same), zero.eq(zero & ~bit), carry.eq(carry & bit),
+                                 repeated.eq(repeated & (bit ^ carry == following[0]))]
+                    with m.If(octet_end & place[0]):
+                        m.d.sync += carry.eq(1)
+                        with m.If(zero & ~bit):
+                            m.d.comb += crc.clear.eq(1)
+                            m.d.sync += [begun.eq(1), loaded.eq(0)]
+                with m.Case(2, 3):                      # the memory; meanwhile, one is added to the number expected
+                    rotate(write.memory, bit)
+                    with m.If(taken):
+                        old = following[0] & ~zero
+                        rotate(following, old ^ carry)
+                        m.d.sync += carry.eq(carry & old)
+                with m.Case(4, 5):                      # the row
+                    rotate(write.row, bit)
+                    m.d.sync += carry.eq(0)
+                with m.Default():                       # a word; meanwhile, behind the first, one is added to the row
+                    rotate(write.data, bit)
+                    with m.If(~place[3]):
+                        rotate(write.row, write.row[0] ^ carry)
+                        m.d.sync += carry.eq(carry & write.row[0])
+                    with m.If(octet_end & (place == LOAD_HEAD_OCTETS + 3)):
+                        m.d.sync += [place.eq(LOAD_HEAD_OCTETS), carry.eq(1), self.load.valid.eq(taken)]
+            m.d.comb += crc.step.eq(taken & (place[1:] != 0))
+            with m.If(end):
+                m.d.sync += self.reason.eq(Mux(taken | (begun & repeated), 0, Reason.NOT_NEXT))
+        with m.If(end):
+            m.d.sync += [place.eq(0), same.eq(1), zero.eq(1), repeated.eq(1), carry.eq(1)]
         return m

@@ -75,12 +75,14 @@ class Replies(wiring.Component):
             m.d.sync += drops.eq(drops + 1)
         with m.If(self.drop):
             m.d.sync += self.dropped.eq(1)
-        hello = [
-            Const(VERSION, 8), self.loaded << 1 | int(self._loadable), Const(link.window, 8), Const(0, 8),
-            *(Const(octet, 8) for octet in link.design.to_bytes(8, "little")),
-            *(self.contents[at:at + 8] for at in range(0, 32, 8)),
-            *(Const(octet, 8) for octet in link.clock_hz.to_bytes(4, "little")), told[:8], told[8:],
-        ]
+        # What never changes is one table; the rest is where it has noughts.
+        design, clock = link.design.to_bytes(8, "little"), link.clock_hz.to_bytes(4, "little")
+        fixed = bytes([VERSION, self._loadable, link.window, 0]) + design + bytes(4) + clock + bytes(2)
+        hello = Signal(8)
+        m.d.comb += hello.eq(Const(int.from_bytes(fixed, "little"), 8 * HELLO_OCTETS).word_select(index, 8)
+                             | Mux(index == 1, self.loaded << 1, 0)
+                             | Mux(index[2:] == 3, self.contents.word_select(index[:2], 8), 0)
+                             | Mux(index[2:] == 5, told.word_select(index[0], 8), 0))
 
         with m.FSM():
             with m.State("TYPE"):
@@ -91,7 +93,8 @@ class Replies(wiring.Component):
                         m.d.sync += [told.eq(drops), self.dropped.eq(self.drop)]
             with m.State("TAG"):
                 m.d.comb += [
-                    self.o.valid.eq(self.tag.valid), self.o.p.octet.eq(self.tag.payload), self.tag.ready.eq(self.o.ready),
+                    self.o.valid.eq(self.tag.valid), self.tag.ready.eq(self.o.ready),
+                    self.o.p.octet.eq(self.tag.payload),
                     self.o.p.last.eq((index == 3) & ((reply == Reply.LOAD_DONE) | (reply == Reply.SEAL_DONE))),
                 ]
                 with m.If(sent):
@@ -107,11 +110,8 @@ class Replies(wiring.Component):
                         m.d.comb += [self.o.valid.eq(self.results.valid), self.results.ready.eq(self.o.ready),
                                      self.o.payload.eq(self.results.payload)]
                     with m.Case(Reply.HELLO):
-                        m.d.comb += [self.o.valid.eq(1), self.o.p.last.eq(index == HELLO_OCTETS - 1)]
-                        with m.Switch(index):
-                            for number, octet in enumerate(hello):
-                                with m.Case(number):
-                                    m.d.comb += self.o.p.octet.eq(octet)
+                        m.d.comb += [self.o.valid.eq(1), self.o.p.octet.eq(hello),
+                                     self.o.p.last.eq(index == HELLO_OCTETS - 1)]
                         with m.If(sent):
                             m.d.sync += index.eq(index + 1)
                     with m.Default():

@@ -32,9 +32,8 @@ def result_octets(arch: NetworkArch) -> int:
 def request_depth(arch: NetworkArch, *, window: int) -> int:
     """Octets of the memory for requests: a power of two from 64 on.
 
-    A host may have ``window`` calls of any kind without an answer, and the CRC of one more is there until it is found
-    right.
+    A host may have ``window`` calls of any kind without an answer; each is stored with its CRC.
     """
     load = LOAD_HEAD_OCTETS + 4 * MOST_LOAD_WORDS if arch.loadable else 0
     body = max(infer_octets(arch), load, SEAL_OCTETS)
-    return max(64, 1 << (window * (HEAD_OCTETS + body) + CRC_OCTETS - 1).bit_length())
+    return max(64, 1 << (window * (HEAD_OCTETS + body + CRC_OCTETS) - 1).bit_length())
