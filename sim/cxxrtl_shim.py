@@ -9,42 +9,7 @@ the handshakes are sampled between `eval()` and `commit()`, and the clock falls 
 feedback (`SETTLE`) settles with the clock low first; so does one that writes waves, which show every signal settled.
 """
 
-__all__ = ["PREAMBLE", "SHIM"]
-
-# CXXRTL queues the writes of a memory in a vector sorted by priority, which took a third of the time of an engine with
-# 64 accumulator memories. A memory with one write port needs one place.
-PREAMBLE = r"""
-#include <cstdio>
-#include <memory>
-#include <vector>
-#include <cxxrtl/cxxrtl.h>
-
-template <size_t Width>
-struct one_port_memory : cxxrtl_yosys::memory<Width> {
-    using cxxrtl_yosys::memory<Width>::memory;
-    size_t at = 0;
-    cxxrtl_yosys::value<Width> word, mask;
-    bool pending = false;
-
-    void update(size_t index, const cxxrtl_yosys::value<Width> &val, const cxxrtl_yosys::value<Width> &enable, int) {
-        at = index;
-        word = val;
-        mask = enable;
-        pending = true;
-    }
-
-    template <class Observer>
-    bool commit(Observer &) {
-        if (!pending)
-            return false;
-        pending = false;
-        cxxrtl_yosys::value<Width> next = this->data[at].update(word, mask);
-        bool changed = next != this->data[at];
-        this->data[at] = next;
-        return changed;
-    }
-};
-"""
+__all__ = ["SHIM"]
 
 SHIM = r"""
 namespace {
