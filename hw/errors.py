@@ -1,6 +1,6 @@
 """Errors that a user can cause or meet, each with the exit code of the command line. Free of Amaranth."""
 
-__all__ = ["DovetailError", "ModelError", "SimulationError", "ToolFailed", "ToolMissing"]
+__all__ = ["DeviceError", "DovetailError", "ModelError", "SimulationError", "ToolFailed", "ToolMissing"]
 
 
 class DovetailError(Exception):
@@ -35,3 +35,9 @@ class SimulationError(DovetailError):
     """A simulation did not deliver what was asked of it (a deadlock, a cycle limit). Exit code 1."""
 
     exit_code = 1
+
+
+class DeviceError(DovetailError):
+    """A board cannot be reached, or does not answer as it should; the message says what was tried. Exit code 3."""
+
+    exit_code = 3

@@ -1,0 +1,70 @@
+"""The serial line as the host sees it."""
+
+import errno
+from pathlib import Path
+from typing import Protocol
+
+import serial
+
+from ...hw.errors import DeviceError, DovetailError
+
+__all__ = ["READ_SECONDS", "Line", "open_line"]
+
+#: Seconds that a read waits at most: what the driver's deadlines are late by.
+READ_SECONDS = 0.005
+
+#: Seconds in which the line takes what it is given.
+_WRITE_SECONDS = 5.0
+
+_MEANING = {
+    errno.EACCES: "no permission to open it (on Linux: is the user in the group dialout?)",
+    errno.EAGAIN: "in use by another program",
+    errno.EBUSY: "in use by another program",
+    errno.ENOTTY: "is no serial port",
+}
+
+
+class Line(Protocol):
+    """What is asked of a serial line; `serial.Serial` has it."""
+
+    @property
+    def in_waiting(self) -> int:
+        """Octets that came and were not read."""
+        ...
+
+    def read(self, size: int = 1, /) -> bytes:
+        """At most so many octets; fewer, or none, where no more come for a short time."""
+        ...
+
+    def write(self, octets: bytes, /) -> object:
+        """Send all of them."""
+        ...
+
+    def close(self) -> None:
+        """Give the line back."""
+        ...
+
+
+def open_line(port: str, baud: int) -> Line:
+    """Open a serial port, for this program alone.
+
+    Raises
+    ------
+    DovetailError
+        If there is no such port.
+    DeviceError
+        If it cannot be opened, or somebody else has it.
+    """
+    if not port.strip() or "\0" in port:
+        raise DovetailError(f"{port!r}: is no serial port's name")
+    try:
+        line = serial.Serial(port, baud, timeout=READ_SECONDS, write_timeout=_WRITE_SECONDS, exclusive=True)
+        line.reset_input_buffer()
+    except (OSError, ValueError, OverflowError) as error:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOENT, errno.EISDIR) or Path(port).is_dir():
+            raise DovetailError(f"{port}: there is no such serial port") from error
+        # Where the number is lost, the lock is what pyserial reports in words.
+        meaning = _MEANING.get(number or 0, "in use by another program" if "lock" in str(error) else str(error))
+        raise DeviceError(f"{port}: {meaning}") from error
+    return line
