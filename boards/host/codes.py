@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hw.arch import NetworkArch, ceil_div
-from ...sw.positions import pixel_vectors
 
 __all__ = ["Format", "input_format", "output_format"]
 
@@ -46,8 +45,8 @@ class Format:
 
     def pack(self, codes: np.ndarray) -> list[bytes]:
         """Bodies of codes (n, count) in the model's order. Three octets a code: -2 is ``FE FF FF``."""
-        stream = pixel_vectors(codes, self.pixels).reshape(len(codes), -1)
-        octets = np.ascontiguousarray(stream, "<i8").view(np.uint8).reshape(len(codes), -1, 8)
+        stream = codes.reshape(len(codes), self.count // self.pixels, self.pixels).transpose(0, 2, 1)
+        octets = np.ascontiguousarray(stream, "<i8").view(np.uint8).reshape(len(codes), self.count, 8)
         return [row.tobytes() for row in octets[:, :, :self.octets]]
 
     def unpack(self, bodies: list[bytes]) -> np.ndarray:
@@ -57,8 +56,9 @@ class Format:
         octets[:, :, :self.octets] = parts
         if self.signed:
             octets[:, :, self.octets:] = np.where(parts[:, :, -1:] >= 0x80, 0xff, 0)
-        stream = octets.view("<i8").astype(np.int64).reshape(len(bodies), self.pixels, -1)
-        return stream.transpose(0, 2, 1).reshape(len(bodies), -1)
+        stream = octets.view("<i8").astype(np.int64).reshape(
+            len(bodies), self.pixels, self.count // self.pixels)
+        return stream.transpose(0, 2, 1).reshape(len(bodies), self.count)
 
 
 def input_format(arch: NetworkArch) -> Format:

@@ -61,10 +61,10 @@ def open_line(port: str, baud: int) -> Line:
         line = serial.Serial(port, baud, timeout=READ_SECONDS, write_timeout=_WRITE_SECONDS, exclusive=True)
         line.reset_input_buffer()
     except (OSError, ValueError, OverflowError) as error:
-        number = getattr(error, "errno", None)
-        if number in (errno.ENOENT, errno.EISDIR) or Path(port).is_dir():
+        # Of errors of the port's settings, pyserial keeps the number in their cause alone.
+        numbers = [getattr(error, "errno", None), *(error.__context__.args if error.__context__ else ())]
+        number = next((number for number in numbers if isinstance(number, int)), 0)
+        if number == errno.ENOENT or Path(port).is_dir():
             raise DovetailError(f"{port}: there is no such serial port") from error
-        # Where the number is lost, the lock is what pyserial reports in words.
-        meaning = _MEANING.get(number or 0, "in use by another program" if "lock" in str(error) else str(error))
-        raise DeviceError(f"{port}: {meaning}") from error
+        raise DeviceError(f"{port}: {_MEANING.get(number, str(error))}") from error
     return line
