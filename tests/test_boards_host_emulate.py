@@ -1,0 +1,171 @@
+# amaranth: UnusedElaboratable=no
+"""The emulated board: a serial line behind a pseudo-terminal, octet by octet."""
+
+import os
+import select
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dovetail.boards.host.emulate import Emulator
+
+
+class Echo(wiring.Component):
+    """Sends every octet back, plus one; ``got`` toggles with each, ``working`` is high while there is something."""
+
+    def __init__(self, bit: int):
+        self.bit = bit
+        super().__init__({"rx": In(1), "tx": Out(1, init=1), "got": Out(1), "working": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        count, place, octet = Signal(range(2 * self.bit)), Signal(4), Signal(8)
+        sending, left, held, full = Signal(10), Signal(4), Signal(8), Signal()
+        timer = Signal(range(self.bit))
+        with m.If(place == 0):
+            with m.If(~self.rx):
+                m.d.sync += [place.eq(1), count.eq(self.bit + self.bit // 2 - 1)]
+        with m.Elif(count != 0):
+            m.d.sync += count.eq(count - 1)
+        with m.Else():
+            m.d.sync += [octet.eq(Cat(octet[1:], self.rx)), count.eq(self.bit - 1), place.eq(place + 1)]
+            with m.If(place == 9):
+                m.d.sync += [place.eq(0), held.eq(octet + 1), full.eq(1), self.got.eq(~self.got)]
+        with m.If(timer != 0):
+            m.d.sync += timer.eq(timer - 1)
+        with m.Elif(left != 0):
+            m.d.sync += [sending.eq(sending >> 1), left.eq(left - 1), timer.eq(self.bit - 1)]
+        with m.Elif(full):
+            m.d.sync += [sending.eq(Cat(0, held, 1)), left.eq(9), timer.eq(self.bit - 1), full.eq(0)]
+        m.d.comb += [self.tx.eq((left == 0) & (timer == 0) | sending[0]), self.working.eq(full | (left != 0))]
+        return m
+
+
+@contextmanager
+def running(emulator, on_change=lambda levels: None):
+    """An emulator in a thread; an error there is one here."""
+    failed = []
+
+    def run():
+        try:
+            emulator.run(on_change)
+        except BaseException as error:
+            failed.append(error)
+
+    with emulator:
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield emulator
+        finally:
+            emulator.stop()
+            thread.join(20)
+        assert not thread.is_alive() and not failed, failed
+
+
+@contextmanager
+def opened(path):
+    file = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def read(file, count, seconds=10.0):
+    found, end = b"", time.monotonic() + seconds
+    while len(found) < count and time.monotonic() < end:
+        if select.select([file], [], [], 0.05)[0]:
+            found += os.read(file, count - len(found))
+    return found
+
+
+@pytest.mark.parametrize("bit", [4, 7, 104])
+def test_every_octet(bit):
+    """All of them and many, back to back, among them what terminals otherwise take for something else."""
+    sent = bytes(range(256)) + np.random.default_rng(0).bytes(20_000 // bit)
+    with running(Emulator(Echo(bit), cycles_per_bit=bit)) as emulator, opened(emulator.port) as file:
+        threading.Thread(target=os.write, args=(file, sent)).start()
+        assert read(file, len(sent)) == bytes(octet + 1 & 0xff for octet in sent)
+        assert read(file, 1, 0.1) == b""
+
+
+def test_hosts_come_and_go():
+    with running(Emulator(Echo(4), cycles_per_bit=4)) as emulator:
+        for octet in range(5):
+            with opened(emulator.port) as file:
+                os.write(file, bytes([octet]))
+                assert read(file, 1) == bytes([octet + 1])
+        with opened(emulator.port) as file:
+            os.write(file, bytes(100_000 // 40))        # and does not read
+        with opened(emulator.port) as file:
+            while read(file, 1 << 16, 0.2):
+                pass
+            os.write(file, b"A")
+            assert read(file, 1) == b"B"
+
+
+def test_nobody_reads():
+    """The design goes on; what is too much is lost."""
+    with running(Emulator(Echo(4), cycles_per_bit=4)) as emulator, opened(emulator.port) as file:
+        for _ in range(300):
+            os.write(file, bytes(1000))
+        while read(file, 1 << 16, 0.3):
+            pass
+        os.write(file, b"A")
+        assert read(file, 1) == b"B"
+
+
+def test_sleeps():
+    """Without octets it takes no time of the processor; and it wakes."""
+    def spent():
+        """Seconds of all threads."""
+        return time.process_time()
+
+    with running(Emulator(Echo(4), cycles_per_bit=4)) as emulator, opened(emulator.port) as file:
+        os.write(file, b"A")
+        assert read(file, 1) == b"B"
+        time.sleep(0.3)
+        begin = spent()
+        time.sleep(0.5)
+        assert spent() - begin < 0.1
+        os.write(file, b"B")
+        assert read(file, 1) == b"C"
+
+
+def test_levels():
+    """At first and whenever they change; work is seen however short it is, and ends when the clock stops."""
+    seen = []
+    with running(Emulator(Echo(4), cycles_per_bit=4), seen.append) as emulator, opened(emulator.port) as file:
+        os.write(file, b"A")
+        assert read(file, 1) == b"B"
+        end = time.monotonic() + 10
+        while (not seen or seen[-1] != {"got": True, "working": False}) and time.monotonic() < end:
+            time.sleep(0.01)
+    assert seen[-1] == {"got": True, "working": False}
+    assert {"got": True, "working": True} in seen
+
+
+class Mute(wiring.Component):
+    """Has the ports that it is told."""
+
+    def elaborate(self, platform):
+        return Module()
+
+
+@pytest.mark.parametrize("ports, bit, kind, message", [
+    ({"rx": In(1), "tx": Out(1)}, 3, ValueError, "cycles_per_bit must be at least 4, not 3"),
+    ({"rx": In(1)}, 4, TypeError, r"Design must have ports rx and tx, not \['rx'\]"),
+    ({"rx": In(1), "tx": Out(2)}, 4, TypeError, "Ports must be rx and outputs, of one bit each, not 'tx': .*"),
+    ({"rx": In(1), "tx": Out(1), "x": In(1)}, 4, TypeError,
+     "Ports must be rx and outputs, of one bit each, not 'x': .*"),
+])
+def test_designs_wrong(ports, bit, kind, message):
+    with pytest.raises(kind, match=f"^{message}$"):
+        Emulator(Mute(ports), cycles_per_bit=bit)
