@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..sw.positions import pixel_vectors
 from ..sw.window import max_pool
 from . import golden
 from .cycles import LayerCycles, NetworkCycles, layer_cycles, network_cycles
-from .simulate import Engine, Simulation
+from .simulate import Engine, Result, Simulation
 from .time_shares import TimeShares, time_shares
 
 __all__ = [
@@ -188,6 +189,29 @@ class NetworkSimulation:
         self._setup = initial_load(plan)
         self._simulation = Simulation(NetworkTop(plan.arch, plan.images), engine=engine)
 
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """Results of input codes, as the RTL has them; `dovetail.boards.host.device.Device` is called alike.
+
+        Parameters
+        ----------
+        codes : int (n, L)
+            In the model's order.
+
+        Returns
+        -------
+        int64 (n, M)
+            In the model's order.
+
+        Raises
+        ------
+        SimulationError
+            If the RTL stops delivering.
+        ValueError
+            If ``codes`` has another shape, or the RTL marks the ends of its frames wrongly.
+        """
+        outputs, _ = self._run(codes)
+        return outputs
+
     def verify(self, codes: np.ndarray, *, stall_seed: int | None = None, vcd: Path | None = None) -> Verification:
         """Run frames through the RTL, back to back.
 
@@ -217,11 +241,8 @@ class NetworkSimulation:
         predicted = network_cycles(plan, results, watch=True)
         layers = tuple(layer_cycles(planned, result) for planned, result in zip(plan.layers, results, strict=True))
         shares = tuple(map(time_shares, plan.layers, results, layers))
-        last, beats = plan.arch.layers[-1], plan.arch.output_beats
-        run = self._simulation.run(
-            {"i": frames_to_words(codes, plan.arch.input_width, pixels=plan.arch.input_pixels)},
-            {"o": beats * len(codes)}, stall_seed=stall_seed, setup=self._setup, vcd=vcd)
-        outputs = words_to_frames(run.outputs["o"], last.select.kernels, pixels=last.pixels)
+        beats = plan.arch.output_beats
+        outputs, run = self._run(codes, stall_seed=stall_seed, vcd=vcd)
         different = outputs != expected
         mismatch = None
         if different.any():
@@ -234,6 +255,16 @@ class NetworkSimulation:
             measured=run.cycles, measured_per_inference=interval,
             layers=layers, shares=shares,
             stalled=stall_seed is not None, cycles_per_second=run.cycles_per_second)
+
+    def _run(self, codes: np.ndarray, **options: Any) -> tuple[np.ndarray, Result]:
+        arch = self._plan.arch
+        last = arch.layers[-1]
+        if codes.ndim != 2 or codes.shape[1] != arch.input_codes:
+            raise ValueError(f"codes must have the shape (n, {arch.input_codes}), not {codes.shape!r}")
+        run = self._simulation.run(
+            {"i": frames_to_words(codes, arch.input_width, pixels=arch.input_pixels)},
+            {"o": arch.output_beats * len(codes)}, setup=self._setup, **options)
+        return words_to_frames(run.outputs["o"], last.select.kernels, pixels=last.pixels), run
 
     def _locate(self, codes: np.ndarray, results: Sequence[golden.LayerResult]) -> Mismatch | None:
         """The first layer whose elements differ, by watching the streams between the layers."""

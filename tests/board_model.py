@@ -54,15 +54,15 @@ class frames:
 class ModelBoard:
     """A board on which the first of some plans was programmed; the others' contents can be loaded where it can be.
 
-    Octets in, octets out. Elements of its network take ``octets`` octets each; images are not for it.
+    Octets in, octets out. A code takes one octet; images are not for it.
     """
 
     def __init__(self, *plans: Plan, loaded: bool = True, window: int = 2):
         self.plans, self.plan, self.loaded, self.window = plans, plans[0], loaded, window
         self.loadable = plans[0].arch.loadable
         self.receive = frames()
-        self.next, self.crc, self.written = 0, 0, {}
-        self.contents = self.crc_of(plans[0])
+        self.next, self.crc, self.written = 0, self.crc_of(plans[0]), {}     # `next` is 0 where no load has begun
+        self.contents = self.crc
         self.inferred = 0
 
     @staticmethod
@@ -106,24 +106,24 @@ class ModelBoard:
                 return 0xff, b"\x06"
             case 3 if len(body) < 10 or len(body) % 4 != 2 or len(body) > 6 + 4 * 56:
                 return 0xff, b"\x02"
-            case 3 if number == self.next or number == 0 and self.next != 1:
+            case 3 if number in (0, self.next):
                 if number == 0:
-                    self.loaded, self.next, self.crc, self.written = False, 0, 0, {}
+                    self.loaded, self.crc, self.written = False, 0, {}
                 memory, row = (int.from_bytes(body[at:at + 2], "little") for at in (2, 4))
                 for at in range(6, len(body), 4):
                     self.written[memory, row + (at - 6) // 4] = int.from_bytes(body[at:at + 4], "little")
                 self.next, self.crc = number + 1, zlib.crc32(body[2:], self.crc)
                 return 0x83, b""
             case 3:
-                return (0x83, b"") if number == self.next - 1 else (0xff, b"\x04")
+                return (0x83, b"") if self.next and number == self.next - 1 else (0xff, b"\x04")
             case 4 if not self.loadable:
                 return 0xff, b"\x06"
             case 4:
-                if int.from_bytes(body, "little") != self.crc:
+                if not (self.next or self.loaded) or int.from_bytes(body, "little") != self.crc:
                     return 0xff, b"\x05"
-                if not self.loaded:
+                if self.next:
                     (self.plan,) = (plan for plan in self.plans if self.words_of(plan) == self.written)
-                    self.loaded, self.contents = True, self.crc
+                    self.loaded, self.contents, self.next = True, self.crc, 0
                 return 0x84, b""
         return 0xff, b"\x01"
 

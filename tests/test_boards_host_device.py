@@ -237,7 +237,7 @@ def test_a_load_that_somebody_else_disturbs(times):
         return board.feed(octets)
 
     if times == 1000:
-        with pytest.raises(DeviceError, match="^board: the board refused LOAD: not next, in load 5 of 5$"):
+        with pytest.raises(DeviceError, match="^board: the board refused LOAD: not next, in load 3 of 3$"):
             device(None, SECOND, line=ModelLine(feed))
     else:
         found = device(None, SECOND, line=ModelLine(feed))

@@ -1,5 +1,6 @@
 """Verification: what is right passes, and every planted error is named."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,14 @@ def test_passes(built, engine):
     assert found.cycles_per_second > 0
     single = simulation.verify(some_codes(1))
     assert single.passed and single.measured_per_inference == single.measured == single.predicted.per_inference
+    np.testing.assert_array_equal(simulation(some_codes()), found.outputs)
+
+
+@pytest.mark.parametrize("shape", [(2, 7), (8,)])
+def test_codes_wrong(built, shape):
+    simulation = NetworkSimulation(built, engine=Engine.AMARANTH)
+    with pytest.raises(ValueError, match=rf"^codes must have the shape \(n, 8\), not {re.escape(repr(shape))}$"):
+        simulation(np.zeros(shape, int))
 
 
 @pytest.mark.parametrize("seed", [0, 2, 3])      # that stall where it is felt

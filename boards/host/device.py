@@ -23,7 +23,7 @@ __all__ = ["BAUD", "Device", "Hello"]
 #: Bits per second where nobody says.
 BAUD = 1_000_000
 
-_LOADS = 5          # times that contents are sent, where somebody comes between
+_LOADS = 3          # times that contents are sent, where somebody comes between
 _HELLO = 22         # octets of the answer
 _LOADABLE, _LOADED = 1, 2
 

@@ -8,8 +8,9 @@ import tty
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
+from amaranth.hdl import Shape
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from ...hw.link.arch import LEAST_CYCLES_PER_BIT
 from ...hw.verilog import emit_rtlil
@@ -22,6 +23,7 @@ _SLICE = 0.002              # seconds of work between two looks at the terminal
 _CYCLES = 1_000, 1 << 20    # of a slice: fewest, most
 _QUIET = 100_000            # cycles without any movement after which the clock stands still
 _QUIET_BITS = 100           # and bits
+_START = 10_000             # cycles after power-up before the first octet: a board has a reset of its own
 _PAUSE_BITS = 20            # bits of silence that end an answer
 _WAITING = 1 << 12          # octets from the host that wait for the design, whose line is slow
 _UNREAD = 1 << 16           # octets from the design that nobody reads; what comes then is lost, as on a line
@@ -55,7 +57,7 @@ class Emulator:
     Parameters
     ----------
     dut : wiring.Component
-        With an input ``rx`` and an output ``tx``, one bit each, clocked by ``sync``. Other outputs have one bit.
+        With an input ``rx`` and an output ``tx``, clocked by ``sync``. All ports have one bit; other inputs stay low.
     cycles_per_bit : int
         Of the design's serial line; at least `LEAST_CYCLES_PER_BIT`.
     busy : sequence of str
@@ -88,7 +90,7 @@ class Emulator:
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.port = os.ttyname(self._slave)
-        self._stopped = False
+        self._started = self._stopped = False
 
     def __enter__(self) -> "Emulator":
         return self
@@ -122,6 +124,9 @@ class Emulator:
         enough = max(_QUIET, _QUIET_BITS * self._bit)
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
+        if not self._started:
+            self._step(b"", _START)
+            self._started = True
         while not self._stopped:
             wanted = select.POLLIN * (len(waiting) < _WAITING) | select.POLLOUT * bool(unread)
             poll.register(self._master, wanted)
@@ -159,11 +164,12 @@ def _levels(dut: wiring.Component) -> list[str]:
     """The outputs besides ``tx``."""
     members = dict(dut.signature.members)
     for name, member in members.items():
-        if not member.is_port or member.shape != 1 or (member.flow != Out) != (name == "rx"):
-            raise TypeError(f"Ports must be rx and outputs, of one bit each, not {name!r}: {member!r}")
-    if not {"rx", "tx"} <= members.keys():
-        raise TypeError(f"Design must have ports rx and tx, not {sorted(members)!r}")
-    return sorted(members.keys() - {"rx", "tx"})
+        if not member.is_port or Shape.cast(member.shape).width != 1:
+            raise TypeError(f"Ports must have one bit each, not {name!r}: {member!r}")
+    flows = {name: member.flow for name, member in members.items()}
+    if flows.get("rx") != In or flows.get("tx") != Out:
+        raise TypeError(f"Design must have an input rx and an output tx, not {sorted(members)!r}")
+    return sorted(name for name, flow in flows.items() if flow == Out and name != "tx")
 
 
 def _load(dut: wiring.Component, levels: Sequence[str]) -> ctypes.CDLL:
