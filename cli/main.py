@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ..hw.errors import DovetailError
-from . import compile, demo, diff, doctor, inspect, report, simulate, sweep, synth
+from . import compile, demo, diff, doctor, emulate, inspect, report, run, simulate, sweep, synth
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -22,6 +22,8 @@ COMMANDS = (
     simulate,
     diff,
     synth,
+    run,
+    emulate,
     sweep,
     report,
     doctor,

@@ -1,7 +1,6 @@
 """`dovetail simulate`: the RTL of a build folder against the golden model and the cycle model."""
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from ..sim.simulate import Engine
 from ..sim.unit_times import States, bottleneck, timeline
 from ..sim.verify import NetworkSimulation, Verification
 from ..sw.data import Samples
-from ..sw.network import Network
 from ..sw.quantise import input_codes
-from .inputs import load_inputs
+from .inputs import accuracies, load_inputs, warn_of_scale
 from .output import counted, print_json, print_table, print_wrapped, working
 from .units import gap_line, show_timeline, show_units
 
@@ -69,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if engine in (Engine.ICARUS, Engine.VERILATOR):
         check_verilog(args.build, build.plan)
     codes = input_codes(build.plan.network, samples.x, samples.scale)[:args.limit]
-    _warn_of_scale(build.plan.network, samples)
+    warn_of_scale(build.plan.network, samples)
     with working(f"simulating {len(codes)} inputs"):
         verification = simulation.verify(codes, stall_seed=args.stall_seed, vcd=args.vcd)
     found = report(build, samples, verification, engine)
@@ -78,16 +76,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(found, verification, build)
     return 0 if verification.passed else 1
-
-
-def _warn_of_scale(network: Network, samples: Samples) -> None:
-    """Say on stderr where inputs lie far outside what the network was calibrated for: their scale is likely missing."""
-    low, high = network.layers[0].input_range
-    codes = (samples.x * samples.scale - network.input_origin) / network.input_scale
-    outside = float(((codes < low - 0.5) | (codes > high + 0.5)).mean())
-    if outside > 0.01:
-        print(f"dovetail: {outside:.0%} of the inputs are beyond the codes' range and were clamped: "
-              "is their scale right?", file=sys.stderr)
 
 
 def report(build: Build, samples: Samples, verification: Verification, engine: Engine) -> dict:
@@ -110,13 +98,7 @@ def report(build: Build, samples: Samples, verification: Verification, engine: E
         after reset.
     """
     count = len(verification.outputs)
-    accuracy = float_accuracy = None
-    if samples.labels is not None:
-        labels = samples.labels[:count]
-        scores = build.plan.layers[-1].layer.real(verification.outputs)
-        accuracy = float((scores.argmax(axis=1) == labels).mean())
-        real = build.model.run(samples.x[:count] * samples.scale)[-1]
-        float_accuracy = float((real.argmax(axis=1) == labels).mean())
+    accuracy, float_accuracy = accuracies(build, samples, verification.outputs)
     first = verification.first_mismatch
     return {
         "samples": count,

@@ -164,13 +164,15 @@ class Device:
     def resent(self) -> int:
         return self._exchange.resent
 
-    def __call__(self, codes: np.ndarray) -> np.ndarray:
+    def __call__(self, codes: np.ndarray, *, on_result: Callable[[int], None] = lambda count: None) -> np.ndarray:
         """Results of input codes.
 
         Parameters
         ----------
         codes : int (n, L)
             In the model's order.
+        on_result : callable
+            Told how many results are there, whenever it is one more.
 
         Returns
         -------
@@ -195,7 +197,7 @@ class Device:
         calls = [Call(request=Request.INFER, body=body, answer=self._output.body, cycles=self._cycles)
                  for body in self._input.pack(codes)]
         try:
-            answers = self._exchange.run(calls, window=self.hello.window)
+            answers = self._exchange.run(calls, window=self.hello.window, on_answer=on_result)
         except Refused as refused:
             if refused.reason == Reason.NOT_LOADED:
                 raise DeviceError(f"{self._name}: the board lost its contents: it was reset, or somebody else loads "
