@@ -15,7 +15,7 @@ from dovetail.sw.network import Layer, Network, Scale, Stage, Thresholds
 from dovetail.sw.window import Window
 
 __all__ = ["STAGES", "EngineCase", "EngineLog", "check_cycles", "make_cnn", "make_engine", "make_mask", "make_network",
-           "make_stage", "make_vectors", "pair_beats", "run_engine"]
+           "make_stage", "make_vectors", "pair_beats", "run_engine", "shuffled"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -354,3 +354,15 @@ def make_cnn(rng: np.random.Generator, *, image: tuple[int, int, int], layers: S
         taken = layer.output_range
     return Network(name="cnn", input_shape=tuple(image), input_range=first, input_scale=1.0, layers=tuple(made),
                    sha256="0" * 64)
+
+
+def shuffled(network: Network, seed: int) -> Network:
+    """The same masks and ranges of sums, other weights: those of every kernel in another order."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for layer in network.layers:
+        weights = layer.weights.copy()
+        for kernel, mask in zip(weights, layer.mask, strict=True):
+            kernel[mask] = rng.permutation(kernel[mask])
+        layers.append(replace(layer, weights=weights))
+    return replace(network, layers=tuple(layers))

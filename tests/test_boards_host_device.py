@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from board_model import Clock, Faults, ModelBoard, ModelLine, frame
-from builders import make_cnn, make_network
+from builders import make_cnn, make_network, shuffled
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,18 +21,6 @@ from dovetail.hw.errors import DeviceError, DovetailError
 from dovetail.sim import golden
 from dovetail.sw.plan import plan
 from dovetail.sw.settings import LayerSettings, Settings
-
-
-def shuffled(network, seed):
-    """The same masks and ranges of sums, other weights: those of every kernel in another order."""
-    rng = np.random.default_rng(seed)
-    layers = []
-    for layer in network.layers:
-        weights = layer.weights.copy()
-        for kernel, mask in zip(weights, layer.mask, strict=True):
-            kernel[mask] = rng.permutation(kernel[mask])
-        layers.append(replace(layer, weights=weights))
-    return replace(network, layers=tuple(layers))
 
 
 def plans(*, loadable=True, signed=False):

@@ -2,16 +2,15 @@
 """The emulated board: a serial line behind a pseudo-terminal, octet by octet."""
 
 import os
-import select
 import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from emulation import opened, read, running
 
 from dovetail.boards.host.emulate import Emulator
 
@@ -45,45 +44,6 @@ class Echo(wiring.Component):
             m.d.sync += [sending.eq(Cat(0, held, 1)), left.eq(9), timer.eq(self.bit - 1), full.eq(0)]
         m.d.comb += [self.tx.eq((left == 0) & (timer == 0) | sending[0]), self.working.eq(full | (left != 0))]
         return m
-
-
-@contextmanager
-def running(emulator, on_change=lambda levels: None):
-    """An emulator in a thread; an error there is one here."""
-    failed = []
-
-    def run():
-        try:
-            emulator.run(on_change)
-        except BaseException as error:
-            failed.append(error)
-
-    with emulator:
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            yield emulator
-        finally:
-            emulator.stop()
-            thread.join(20)
-        assert not thread.is_alive() and not failed, failed
-
-
-@contextmanager
-def opened(path):
-    file = os.open(path, os.O_RDWR | os.O_NOCTTY)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def read(file, count, seconds=10.0):
-    found, end = b"", time.monotonic() + seconds
-    while len(found) < count and time.monotonic() < end:
-        if select.select([file], [], [], 0.05)[0]:
-            found += os.read(file, count - len(found))
-    return found
 
 
 @pytest.mark.parametrize("bit", [4, 7, 104])
