@@ -95,8 +95,8 @@ def _show(found: dict[str, Any]) -> None:
               f"got {first['got']}")
     print(f"speed: {found['calls_per_second']:,.1f} calls per second ({counted(found['samples'], 'input')} in "
           f"{found['seconds']:.2f} s), with a clock of {found['clock_hz'] / 1e6:g} MHz")
-    print(f"line: {counted(found['resent'], 'request')} sent again; {counted(found['dropped'], 'frame')} dropped by the "
-          "board since it was started")
+    print(f"line: {counted(found['resent'], 'request')} sent again; {counted(found['dropped'], 'frame')} dropped by "
+          "the board since it was started")
     if found["accuracy"] is not None:
         print(f"accuracy: {found['accuracy']:.2%} (the float model: {found['float_accuracy']:.2%})")
     print("passed" if not found["mismatches"] else "FAILED")

@@ -1,4 +1,4 @@
-"""A board in plain Python behind a line that may spoil everything: what ``docs/host.md`` says, written a second time."""
+"""A board in plain Python, what ``docs/host.md`` says written a second time, behind a line that may spoil it all."""
 
 import zlib
 from collections import deque

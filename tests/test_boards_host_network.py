@@ -17,9 +17,10 @@ from dovetail.boards.host.emulate import Emulator
 from dovetail.boards.host.identity import link_arch
 from dovetail.boards.host.line import open_line
 from dovetail.hw.errors import DeviceError
+from dovetail.hw.link.contents import load_messages
 from dovetail.hw.link.hosted import HostedNetwork
 from dovetail.hw.memory_map import memory_map
-from dovetail.hw.link.contents import load_messages
+from dovetail.hw.verilog import emit_rtlil
 from dovetail.sim import golden
 from dovetail.sw.compile import compile_model
 from dovetail.sw.data import load_samples
@@ -45,13 +46,20 @@ def digits():
     return first, second, codes
 
 
-@pytest.fixture
-def board(digits):
-    """The first network, on a board."""
+@pytest.fixture(scope="module")
+def hosted(digits):
+    """The first network behind its link: the component and its RTLIL, which takes longer than anything else here."""
     first, *_ = digits
-    link = link_arch(first, clock_hz=12_000_000, baud=BAUD)
-    emulator = Emulator(HostedNetwork(first.arch, first.images, link=link), cycles_per_bit=link.cycles_per_bit)
-    with running(emulator):
+    component = HostedNetwork(first.arch, first.images, link=link_arch(first, clock_hz=12_000_000, baud=BAUD))
+    return component, emit_rtlil(component, name="top")
+
+
+@pytest.fixture
+def board(hosted, monkeypatch):
+    """A board with the first network, just switched on."""
+    component, text = hosted
+    monkeypatch.setattr("dovetail.boards.host.emulate.emit_rtlil", lambda *_, name: text)
+    with running(Emulator(component, cycles_per_bit=4)) as emulator:
         yield emulator
 
 
@@ -86,7 +94,7 @@ def test_other_weights(board, digits):
 def test_faults(board, digits, seed):
     """Lost, wrong, doubled and invented octets both ways, in the load and in inferences."""
     first, second, codes = digits
-    faults = Faults(lost=0.0004, changed=0.0004, doubled=0.0004, noise=0.0002, cut=0.02)
+    faults = Faults(lost=0.0001, changed=0.0001, doubled=0.0001, noise=0.0001, cut=0.02)
     line = SpoiledLine(open_line(board.port, BAUD), faults, seed)
     built = (first, second)[seed % 2]
     try:

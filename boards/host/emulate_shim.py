@@ -1,7 +1,7 @@
 """The C++ loop of an emulated board: its clock, and a serial line that is driven and read bit by bit.
 
-It follows the generated model and a generated part that defines `RX`, `TX`, `LEVELS` and the accessors of the design's
-pins, and knows nothing else of the design. One evaluation a cycle is enough, as in simulations (see `sim/cxxrtl_shim.py`).
+It follows the generated model and a generated part that defines the pins `RX` and `TX` and the function `levels`, and
+knows nothing else of the design. One evaluation a cycle is enough, as in simulations (see `sim/cxxrtl_shim.py`).
 """
 
 __all__ = ["SHIM"]
@@ -18,7 +18,7 @@ struct Board {
     int64_t until_bit = 0;
     // What comes from it: cycles to the next look at the line, and what was seen of an octet.
     int64_t until_look = 0;
-    int32_t looks = -1;         // of an octet so far; -1 between octets, -2 after a wrong stop bit until the line is high
+    int32_t looks = -1;         // of an octet so far; -1: between octets, -2: wrong stop bit, until the line is high
     uint32_t seen = 0;
     int64_t quiet = 0;          // cycles since anything moved
 };

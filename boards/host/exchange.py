@@ -22,6 +22,9 @@ PATIENCE = 0.1
 #: Seconds to which patience grows at most.
 _MOST_PATIENCE = 2.0
 
+#: What patience becomes with each answer that is in time.
+_FORGETS = 0.9
+
 _BITS = 10      # of an octet on the line, start and stop bit included
 
 
@@ -89,7 +92,7 @@ class Exchange:
 
     A request whose answer does not come in time is sent again, each time with a tag of its own and twice the patience.
     An answer with a tag that nobody waits for is ignored. So is one that came although it was given up and sent again,
-    but it shows that the board is slower than thought: then patience grows for all that follows.
+    but it shows that the board is slower than thought: then patience grows for what follows.
 
     Parameters
     ----------
@@ -117,7 +120,8 @@ class Exchange:
                  clock: Callable[[], float] = time.monotonic):
         self.clock_hz = 1_000_000
         self.resent = 0
-        self._line, self._name, self._baud, self._patience, self._clock = line, name, baud, patience, clock
+        self._line, self._name, self._baud, self._clock = line, name, baud, clock
+        self._least = self._patience = patience
         self._decoder = Decoder(most=most)
         self._tag = random.SystemRandom().getrandbits(32)
         self._free = clock()        # when the line and the board are through with all that was sent
@@ -192,6 +196,7 @@ class Exchange:
                 raise Refused(self._name, pending.call.request, frame.body[0])
             if frame.type == pending.call.request | 0x80 and len(frame.body) == pending.call.answer:
                 late = self._clock() - pending.due[frame.tag]
-                self._patience = max(self._patience, min(2 * late, _MOST_PATIENCE))
+                # Soon forgotten: one answer that some hiccup held up must not make every lost one slow.
+                self._patience = min(max(self._least, 2 * late, _FORGETS * self._patience), _MOST_PATIENCE)
                 return pending
         return None
