@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -79,13 +80,13 @@ def _check_link(path: Path | None) -> None:
         return
     if not path.parent.is_dir():
         raise DovetailError(f"{path}: the folder {path.parent} does not exist")
-    if path.exists() and not _is_port(path) or path.is_symlink() and not _is_port(path):
+    if (path.exists() or path.is_symlink()) and not _is_port(path):
         raise DovetailError(f"{path}: exists and is no link to a pseudo-terminal")
 
 
 def _is_port(path: Path) -> bool:
     """Whether it is what an emulation made, perhaps one that was killed."""
-    return path.is_symlink() and Path(os.readlink(path)).parent == Path("/dev/pts")
+    return path.is_symlink() and re.fullmatch(r"/dev/(pts/|ttys)\d+", os.readlink(path)) is not None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import ctypes
 import os
 import select
 import time
-import tty
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
@@ -12,6 +11,7 @@ from amaranth.hdl import Shape
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...hw.errors import DovetailError
 from ...hw.link.arch import LEAST_CYCLES_PER_BIT
 from ...hw.verilog import emit_rtlil
 from ...sim.cxxrtl_build import build_library
@@ -70,6 +70,8 @@ class Emulator:
 
     Raises
     ------
+    DovetailError
+        If this system has no pseudo-terminals.
     TypeError, ValueError
         If the design has other ports, or a bit is too short.
     ToolMissing, ToolFailed
@@ -85,9 +87,8 @@ class Emulator:
         self._library = _load(dut, self._levels)
         self._board = self._library.dovetail_board(cycles_per_bit)
         self._output = ctypes.create_string_buffer(_CYCLES[1] // (9 * cycles_per_bit) + 2)
-        self._master, self._slave = os.openpty()
+        self._master, self._slave = _terminal()
         self._woken, self._wake = os.pipe()
-        tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.port = os.ttyname(self._slave)
         self._started = self._stopped = False
@@ -122,19 +123,16 @@ class Emulator:
         waiting, unread, cycles = bytearray(), bytearray(), _CYCLES[0]
         shown, worked, quiet = None, 0, False
         enough = max(_QUIET, _QUIET_BITS * self._bit)
-        poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
         if not self._started:
             self._step(b"", _START)
             self._started = True
         while not self._stopped:
-            wanted = select.POLLIN * (len(waiting) < _WAITING) | select.POLLOUT * bool(unread)
-            poll.register(self._master, wanted)
-            ready = dict(poll.poll(None if quiet and not waiting else 0))
-            events = ready.get(self._master, 0)
-            if events & select.POLLIN:
+            readable, writable, _ = select.select(
+                [self._woken, *[self._master] * (len(waiting) < _WAITING)], [self._master] * bool(unread), [],
+                None if quiet and not waiting else 0)
+            if self._master in readable:
                 waiting += os.read(self._master, _WAITING)
-            if events & select.POLLOUT:
+            if writable:
                 del unread[:os.write(self._master, unread)]
             if quiet and not waiting:
                 continue
@@ -158,6 +156,17 @@ class Emulator:
                      pause=_PAUSE_BITS * self._bit, busy=self._busy)
         self._library.dovetail_step(self._board, ctypes.byref(step))
         return step
+
+
+def _terminal() -> tuple[int, int]:
+    """Both ends of a pseudo-terminal that passes every octet as it is."""
+    if not hasattr(os, "openpty"):
+        raise DovetailError("this system has no pseudo-terminals, which an emulated board needs")
+    import tty      # not on Windows, where there is all else
+
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    return master, slave
 
 
 def _levels(dut: wiring.Component) -> list[str]:
