@@ -18,6 +18,8 @@ from dovetail.boards.host.identity import design_id, link_arch
 from dovetail.boards.host.line import open_line
 from dovetail.hw.arch import EngineKind
 from dovetail.hw.errors import DeviceError, DovetailError
+from dovetail.hw.network import NetworkTop
+from dovetail.hw.verilog import emit_rtlil
 from dovetail.sim import golden
 from dovetail.sw.plan import plan
 from dovetail.sw.settings import LayerSettings, Settings
@@ -106,6 +108,16 @@ def test_design():
     assert design(FIRST) < 1 << 64
     assert (link_arch(FIRST, clock_hz=12_000_000, baud=1_000_000).contents
             != link_arch(SECOND, clock_hz=12_000_000, baud=1_000_000).contents)
+
+
+def test_one_design_is_one_hardware():
+    """Designs of the same number differ in nothing but what their memories hold at first."""
+    def hardware(built):
+        text = emit_rtlil(NetworkTop(built.arch, built.images), name="top")
+        assert text.count("cell $meminit_v2") > 5
+        return re.sub(r"connect \\DATA \d+'[01]+", "", text)
+
+    assert hardware(FIRST) == hardware(SECOND) == hardware(THIRD)
 
 
 def test_weights_in_logic_are_part_of_the_design():
