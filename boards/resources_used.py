@@ -7,7 +7,11 @@ from .devices import DeviceRecord, Family
 from .place import Placement
 from .synth import Synthesis
 
-__all__ = ["Use", "lacking", "uses"]
+__all__ = ["TITLES", "Use", "lacking", "uses"]
+
+#: What people call the resources.
+TITLES = {"lut": "look-up tables", "ff": "flip-flops", "bram": "block RAMs", "dsp": "multipliers",
+          "spram": "large memories"}
 
 # nextpnr's names of the resources that it counts.
 _BELS = {

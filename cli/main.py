@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ..hw.errors import DovetailError
-from . import compile, demo, diff, doctor, emulate, inspect, report, run, simulate, sweep, synth
+from . import build, compile, demo, diff, doctor, emulate, inspect, report, run, simulate, sweep, synth
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -22,6 +22,7 @@ COMMANDS = (
     simulate,
     diff,
     synth,
+    build,
     run,
     emulate,
     sweep,

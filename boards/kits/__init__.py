@@ -1,0 +1,1 @@
+"""The boards that bitstreams are made for: one file a board."""
