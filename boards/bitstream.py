@@ -1,4 +1,4 @@
-"""From a build folder to a bitstream for a board: the design with its pins, seeds until the clock is reached, packing."""
+"""From a build folder to a bitstream for a board: the design with its pins, seeds until its clock is met, packing."""
 
 import importlib.metadata
 import shutil

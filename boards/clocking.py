@@ -62,8 +62,8 @@ def clocking(board: Board, *, megahertz: float, baud: int) -> Clocking:
     cycles = round(found.hz / baud)
     if cycles < 1 or abs(found.hz / cycles / baud - 1) > _MOST_BAUD_ERROR:
         slower = found.hz / (cycles + 1)
-        raise DovetailError(f"{float(found.hz) / 1e6:g} MHz cannot be divided to {baud:,} baud; to {float(slower):,.0f} "
-                            "it can")
+        raise DovetailError(f"{float(found.hz) / 1e6:g} MHz cannot be divided to {baud:,} baud; it can to "
+                            f"{float(slower):,.0f}")
     return found
 
 

@@ -12,8 +12,8 @@ from .devices import DEVICES
 from .floorplan import GRIDS, PlacedCell
 from .place import Placement, Timing, phases_of, place
 from .report_parts import Implementation, Mark, PathStep, Use
-from .resources_used import Use as CountedUse
 from .resources_used import TITLES, lacking, uses
+from .resources_used import Use as CountedUse
 from .synth import design_of, steps_of, synthesise
 
 __all__ = ["implement"]

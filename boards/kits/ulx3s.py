@@ -13,7 +13,7 @@ __all__ = ["ULX3S_25F", "ULX3S_45F", "ULX3S_85F"]
 def _ulx3s(size: str, device: Device) -> Board:
     return Board(
         name=f"ulx3s_{size}", title=f"ULX3S {size.upper()}", device=device, oscillator_hz=25_000_000, clock_mhz=50,
-        baud=1_000_000, program="openFPGALoader -b ulx3s {file}",
+        baud=2_000_000, program="openFPGALoader -b ulx3s {file}",
         pins={
             Signal.CLOCK: Pin(site="G2"),
             Signal.RECEIVE: Pin(site="M1", pull_up=True),
