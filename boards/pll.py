@@ -28,7 +28,7 @@ class _Range:
     low: int
     high: int
 
-    def __contains__(self, frequency: Fraction) -> bool:
+    def __contains__(self, frequency: Fraction | int) -> bool:
         return self.low <= frequency <= self.high
 
 

@@ -30,14 +30,14 @@ class PowerOnReset(wiring.Component):
         Active, after the configuration and after each ``restart``, for at least ``cycles``.
     """
 
-    restart: In(1)
-    reset: Out(1)
+    restart: Signal
+    reset: Signal
 
     def __init__(self, cycles: int):
         if cycles < 1:
             raise ValueError(f"cycles must be at least 1, not {cycles!r}")
         self._cycles = cycles
-        super().__init__()
+        super().__init__({"restart": In(1), "reset": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -103,18 +103,19 @@ class BoardTop(wiring.Component):
         Lights: see `HostedNetwork` and `Lights`.
     """
 
-    rx: In(1)
-    tx: Out(1)
-    restart: In(1)
-    loaded: Out(1)
-    working: Out(1)
-    dropped: Out(1)
-    alive: Out(1)
+    rx: Signal
+    tx: Signal
+    restart: Signal
+    loaded: Signal
+    working: Signal
+    dropped: Signal
+    alive: Signal
 
     def __init__(self, arch: NetworkArch, images: Sequence[LayerImages], *, link: LinkArch):
         self._hosted = HostedNetwork(arch, images, link=link)
         self._clock_hz = link.clock_hz
-        super().__init__()
+        super().__init__({"rx": In(1), "tx": Out(1), "restart": In(1), "loaded": Out(1), "working": Out(1),
+                          "dropped": Out(1), "alive": Out(1)})
 
     def elaborate(self, platform):
         m = Module()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import ClockDomain, Module, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -33,14 +33,16 @@ class WiredTop(wiring.Component):
         m = Module()
         m.submodules.top = top = self._top
         # Every register has its initial value from the configuration; what is more is done by the power-on reset.
-        m.domains.sync = sync = ClockDomain("sync", reset_less=True)
+        m.domains.sync = ClockDomain("sync", reset_less=True)
+        clock = Signal()
+        m.d.comb += ClockSignal().eq(clock)
         oscillator, unlocked, button = self._port(Carries.CLOCK), Signal(), Signal()
         if self._clocking.pll is None:
-            m.d.comb += sync.clk.eq(oscillator)
+            m.d.comb += clock.eq(oscillator)
         else:
             locked = Signal()
             m.submodules.pll = pll_instance(
-                self._board, self._clocking.pll, oscillator=oscillator, clock=sync.clk, locked=locked)
+                self._board, self._clocking.pll, oscillator=oscillator, clock=clock, locked=locked)
             m.d.comb += unlocked.eq(~locked)
         for signal, pin in self._board.pins.items():
             port = self._port(signal)
