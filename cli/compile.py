@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..boards.build_folder import check_output, write_build
+from ..boards.kits.all import BOARDS
 from ..hw.arch import EngineArch, Mode
 from ..hw.errors import DovetailError
 from ..sim import golden
@@ -47,6 +48,9 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--device", metavar="NAME", choices=[device.value for device in Device],
                         help="plan for what this device has; without --target-cycles the fastest network that fits: "
                              + ", ".join(device.value for device in Device))
+    parser.add_argument("--board", metavar="NAME", choices=BOARDS,
+                        help="plan for the device of this board, leaving room for what dovetail build adds: "
+                             + ", ".join(BOARDS))
     parser.add_argument("--config", metavar="plan.toml", type=Path, help="settings of the network and of single layers")
     parser.add_argument("--mode", choices=[mode.value for mode in Mode],
                         help="sparse-sparse (default), sparse-dense or dense: the same datapath with less skipping")
@@ -115,7 +119,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     Raises
     ------
     DovetailError
-        If the file is wrong, or ``--target-cycles`` less than 1.
+        If the file is wrong, ``--target-cycles`` less than 1, or both a board and a device are named.
     """
     settings = Settings() if args.config is None else read_settings(args.config)
     if args.target_cycles is not None:
@@ -124,6 +128,10 @@ def settings_of(args: argparse.Namespace) -> Settings:
         settings = replace(settings, target_cycles=args.target_cycles)
     if args.device is not None:
         settings = replace(settings, device=Device(args.device))
+    if args.board is not None:
+        if args.device is not None:
+            raise DovetailError("argument --board: names a device already; leave out --device")
+        settings = replace(settings, device=BOARDS[args.board].device, hosted=True)
     if args.mode is not None:
         settings = replace(settings, mode=Mode(args.mode))
     return settings
@@ -303,7 +311,8 @@ def _taken(plan: Plan) -> list[str]:
              ("multipliers", "multiplier"), ("SPRAMs", "spram"))
     parts = [f"{getattr(taken, kind):,} of {getattr(there, kind):,} {name}" for name, kind in kinds
              if getattr(there, kind)]
-    return [f"{device.value}, estimated: {', '.join(parts)}"]
+    link = ", without the link" if plan.settings.hosted else ""
+    return [f"{device.value}, estimated{link}: {', '.join(parts)}"]
 
 
 def _check_target(settings: Settings, manifest: dict) -> int:

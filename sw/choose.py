@@ -17,6 +17,10 @@ __all__ = ["PlanError", "choose", "pick"]
 #: Part of a device's look-up tables and flip-flops that a plan may take: the rest is what estimates err by, and what
 #: routing wants. Memories and multipliers are counted exactly, and may all be taken.
 MOST_FILL = 0.9
+#: The same of an iCE40 that a whole board's design is to be placed on, where its logic cells are counted.
+MOST_CELLS = 0.95
+#: Part of an iCE40's flip-flops that take a logic cell of their own: in others is the look-up table in front of them.
+LONE_FF = 0.8
 _KINDS = tuple(entry.name for entry in fields(Resources))
 _WORDS = {"lut": "look-up tables", "ff": "flip-flops", "block_ram": "block RAMs", "multiplier": "multipliers",
           "spram": "SPRAMs"}
@@ -35,11 +39,20 @@ def _whole(device: Device) -> Resources:
     return whole
 
 
-def room(device: Device) -> np.ndarray:
-    """What a plan may take of a device, float (5,)."""
+def room(device: Device, reserve: Resources | None = None) -> np.ndarray:
+    """What a plan may take of a device, float (5,); with a reserve as `_Program` counts it then."""
     whole = _whole(device)
-    filled = replace(whole, lut=int(MOST_FILL * whole.lut), ff=int(MOST_FILL * whole.ff))
-    return _vector(filled)
+    fill = MOST_CELLS if reserve is not None and not device.has_lut_ram else MOST_FILL
+    filled = _vector(replace(whole, lut=int(fill * whole.lut), ff=int(MOST_FILL * whole.ff)))
+    return filled if reserve is None else filled - _cells(device) @ _vector(reserve)
+
+
+def _cells(device: Device) -> np.ndarray:
+    """A matrix (5, 5) that makes look-up tables of resources the logic cells that they take, with flip-flops."""
+    found = np.eye(len(_KINDS))
+    if not device.has_lut_ram:
+        found[_KINDS.index("lut"), _KINDS.index("ff")] = LONE_FF
+    return found
 
 
 def _vector(resources: Resources) -> np.ndarray:
@@ -59,7 +72,7 @@ def pick(candidates: Sequence[Candidate], *, target: float, device: Device) -> C
 
 
 def choose(
-    layers: Sequence[Sequence[Candidate]], *, device: Device, target: float | None,
+    layers: Sequence[Sequence[Candidate]], *, device: Device, target: float | None, reserve: Resources | None = None,
 ) -> list[Candidate]:
     """Choose a candidate for each layer, together: what one layer takes another cannot have.
 
@@ -74,6 +87,9 @@ def choose(
         One that has a `dovetail.sw.resources.capacity`.
     target : float or None
         Cycles per inference that no layer may exceed.
+    reserve : Resources, optional
+        What a board's design takes besides; what is chosen fits together with it, and can be placed: of an iCE40 the
+        logic cells are counted, which flip-flops take too.
 
     Returns
     -------
@@ -85,7 +101,7 @@ def choose(
     PlanError
         If nothing fits: what is missing, by how much, and what would fit.
     """
-    program = _Program([_undominated(candidates, device) for candidates in layers], device)
+    program = _Program([_undominated(candidates, device) for candidates in layers], device, reserve)
     if target is None:
         fastest = program.fastest()
         if fastest is None:
@@ -123,18 +139,21 @@ class _Program:
 
     layers: list[list[Candidate]]
     device: Device
+    reserve: Resources | None = None
 
     def __post_init__(self) -> None:
         counts = [len(candidates) for candidates in self.layers]
         self.choices = sum(counts)
         self.starts = np.cumsum([0, *counts])
         self.size = self.choices + len(self.layers) + len(_KINDS) + 1
-        self.room = room(self.device)
+        self.room = room(self.device, self.reserve)
+        counted = np.eye(len(_KINDS)) if self.reserve is None else _cells(self.device)
         self.whole = np.maximum(_vector(_whole(self.device)), 1)
         candidates = [candidate for layer in self.layers for candidate in layer]
         self.costs = np.array([_vector(candidate.resources(self.device)) for candidate in candidates]).T
+        self.costs = counted @ self.costs
         self.cycles = np.array([candidate.cycles for candidate in candidates])
-        soft = np.array([_soft_product(layer, self.device) for layer in self.layers]).T
+        soft = counted @ np.array([_soft_product(layer, self.device) for layer in self.layers]).T
         self.ones = np.zeros((len(self.layers), self.size))         # one candidate of each layer
         self.limits = np.zeros((2 * len(self.layers) + len(_KINDS), self.size))
         multipliers, paces, self.taken = np.split(self.limits, [len(self.layers), 2 * len(self.layers)])
@@ -201,7 +220,9 @@ class _Program:
             name = self.layers[slowest][0].arch.name
             return f"layer {name!r} cannot reach {round(target or 0)} cycles per inference; the fastest engine found " \
                    f"takes about {round(least)}"
-        missing = [f"{round(part * whole):,} {_WORDS[kind]} more than the {round(limit):,} that may be taken"
+        counts_cells = self.reserve is not None and not self.device.has_lut_ram
+        words = _WORDS | ({"lut": "logic cells"} if counts_cells else {})
+        missing = [f"{round(part * whole):,} {words[kind]} more than the {round(limit):,} that may be taken"
                    for kind, part, whole, limit in zip(
                        _KINDS, found[self._excess], self.whole, self.room, strict=True) if part > 1e-9]
         line += f": the closest needs {' and '.join(missing)}"
@@ -210,7 +231,10 @@ class _Program:
             ways.append(f"{int(np.ceil(fastest))} cycles on this device")
         for other in Device:        # from small to large
             alike = other.is_routed and other.has_lut_ram == self.device.has_lut_ram and other is not self.device
-            if alike and _Program(self.layers, other).smallest(np.inf if target is None else target) is not None:
+            if not alike:
+                continue
+            there = _Program(self.layers, other, self.reserve)
+            if there.smallest(np.inf if target is None else target) is not None:
                 ways.append(f"{other.value} at this pace" if target is not None else other.value)
                 break
         return line + (f"; what would fit: {', or '.join(ways)}" if ways else "")

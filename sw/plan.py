@@ -15,6 +15,7 @@ from .images import layer_images
 from .network import Layer, Network
 from .packer import Packing
 from .positions import engine_order
+from .reserve import board_reserve
 from .resources import Resources, network_resources
 from .settings import Device, LayerSettings, Settings
 
@@ -124,7 +125,7 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
             offers.append(task.candidates())
         except ValueError as error:     # from the records and the packer, which check what they are given
             raise DovetailError(f"settings: layer {task.layer.name!r}: {error}") from error
-    return _assemble(network, settings, tasks, _choice(tasks, offers, settings))
+    return _assemble(network, settings, tasks, _choice(network, tasks, offers, settings))
 
 
 def plan_resources(made: Plan, device: Device) -> Resources:
@@ -170,7 +171,9 @@ def _tasks(network: Network, settings: Settings, activity: Sequence[np.ndarray] 
     return tasks
 
 
-def _choice(tasks: list[LayerTask], offers: list[list[Candidate]], settings: Settings) -> list[Candidate]:
+def _choice(
+    network: Network, tasks: list[LayerTask], offers: list[list[Candidate]], settings: Settings,
+) -> list[Candidate]:
     """One candidate a layer."""
     target = settings.target_cycles
     if settings.device is not None and settings.device.is_routed:
@@ -178,8 +181,9 @@ def _choice(tasks: list[LayerTask], offers: list[list[Candidate]], settings: Set
             offers = [[replace(candidate, cycles=min(candidate.cycles, target)) for candidate in candidates]
                       if task.fixed.lanes and task.fixed.banks else candidates
                       for task, candidates in zip(tasks, offers, strict=True)]
+        reserve = board_reserve(network, settings.device, loadable=settings.loadable) if settings.hosted else None
         try:
-            return choose(offers, device=settings.device, target=target)
+            return choose(offers, device=settings.device, target=target, reserve=reserve)
         except PlanError as error:
             if not settings.loadable and settings.device is Device.UP5K:
                 raise PlanError(f"{error}; loadable = true in the plan would let weights be in SPRAM") from error

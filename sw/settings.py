@@ -78,6 +78,8 @@ class Settings:
     loadable : bool
         Memories can be written at run time.
     device : Device | None
+    hosted : bool
+        The plan leaves room for what a board needs besides the network: see `dovetail.sw.reserve`.
     layers : Mapping[str, LayerSettings]
     """
 
@@ -86,6 +88,7 @@ class Settings:
     input_width: int | None = None
     loadable: bool = False
     device: Device | None = None
+    hosted: bool = False
     layers: Mapping[str, LayerSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,7 +120,7 @@ def _value(where: str, key: str, value: object) -> Any:
                 return choice
         names = ", ".join(choice.value for choice in choices)
         raise DovetailError(f"{where}: {key} must be one of {names}, not {value!r}")
-    if key == "loadable":
+    if key in ("loadable", "hosted"):
         if not isinstance(value, bool):
             raise DovetailError(f"{where}: {key} must be true or false, not {value!r}")
         return value

@@ -16,7 +16,7 @@ CODE = ("hw", "sw", "sim", "boards", "cli")
 # Who may import what, in modules of dovetail; a folder stands for all modules in it.
 MAY_IMPORT = {
     "hw": {"hw"},
-    "sw": {"sw", "hw.adders", "hw.arch", "hw.errors"},
+    "sw": {"sw", "hw.adders", "hw.arch", "hw.errors", "hw.link.arch", "hw.link.messages", "hw.link.sizes"},
     "sim": {"sim", "sw", "hw"},
     "boards": {"boards", "sim", "sw", "hw"},
     "cli": {"cli", "boards", "sim", "sw", "hw"},

@@ -59,7 +59,7 @@ def test_devices(device, has_lut_ram):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("lanes = 3", "unknown setting 'lanes'; known are target_cycles, mode, input_width, loadable, device"),
+    ("lanes = 3", "unknown setting 'lanes'; known are target_cycles, mode, input_width, loadable, device, hosted"),
     ("target_cycles = 0", "target_cycles must be a whole number of at least 1, not 0"),
     ("target_cycles = 1.5", "target_cycles must be a whole number of at least 1, not 1.5"),
     ("target_cycles = true", "target_cycles must be a whole number of at least 1, not True"),
