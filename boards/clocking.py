@@ -6,6 +6,7 @@ from fractions import Fraction
 from amaranth.hdl import Const, Instance, Signal
 
 from ..hw.errors import DovetailError
+from ..hw.link.arch import LEAST_CYCLES_PER_BIT
 from .devices import DEVICES, Family
 from .kits.record import Board
 from .pll import Ecp5Pll, Ice40Pll, ecp5_outputs, ecp5_pll, ice40_outputs, ice40_pll
@@ -60,10 +61,12 @@ def clocking(board: Board, *, megahertz: float, baud: int) -> Clocking:
                                 "which needs no PLL") from error
         found = Clocking(hz=pll.output_hz, pll=pll)
     cycles = round(found.hz / baud)
-    if cycles < 1 or abs(found.hz / cycles / baud - 1) > _MOST_BAUD_ERROR:
-        slower = found.hz / (cycles + 1)
+    if cycles < LEAST_CYCLES_PER_BIT:
+        raise DovetailError(f"{float(found.hz) / 1e6:g} MHz is too slow for {baud:,} baud: at most "
+                            f"{float(found.hz) // LEAST_CYCLES_PER_BIT:,.0f} it can")
+    if abs(found.hz / cycles / baud - 1) > _MOST_BAUD_ERROR:
         raise DovetailError(f"{float(found.hz) / 1e6:g} MHz cannot be divided to {baud:,} baud; it can to "
-                            f"{float(slower):,.0f}")
+                            f"{float(found.hz / cycles):,.0f}")
     return found
 
 
@@ -84,12 +87,14 @@ def pll_instance(board: Board, pll: Ice40Pll | Ecp5Pll, *, oscillator: Signal, c
             p_DIVF=Const(pll.divf, 7), p_DIVQ=Const(pll.divq, 3), p_FILTER_RANGE=Const(pll.filter_range, 3),
             **{f"i_{source}": oscillator}, i_RESETB=Const(1, 1), i_BYPASS=Const(0, 1), o_PLLOUTGLOBAL=clock,
             o_LOCK=locked)
+    feedback = Signal()
     return Instance(
-        "EHXPLLL", p_FEEDBK_PATH="CLKOP", p_CLKI_DIV=pll.clki_div, p_CLKFB_DIV=pll.clkfb_div,
-        p_CLKOP_DIV=pll.clkop_div, p_CLKOP_ENABLE="ENABLED", p_CLKOP_CPHASE=pll.clkop_div - 1, p_CLKOP_FPHASE=0,
-        p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED", p_DPHASE_SOURCE="DISABLED",
-        p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB", p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD",
-        i_CLKI=oscillator, i_CLKFB=clock, i_RST=Const(0, 1), i_STDBY=Const(0, 1), i_PHASESEL0=Const(0, 1),
+        "EHXPLLL", p_FEEDBK_PATH="CLKOP", p_CLKI_DIV=pll.clki_div, p_CLKFB_DIV=1, p_CLKOP_DIV=pll.clkop_div,
+        p_CLKOP_ENABLE="ENABLED", p_CLKOP_CPHASE=pll.clkop_div - 1, p_CLKOP_FPHASE=0, p_CLKOS_DIV=pll.clkos_div,
+        p_CLKOS_ENABLE="ENABLED", p_CLKOS_CPHASE=pll.clkos_div - 1, p_CLKOS_FPHASE=0, p_PLLRST_ENA="DISABLED",
+        p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED", p_DPHASE_SOURCE="DISABLED", p_OUTDIVIDER_MUXA="DIVA",
+        p_OUTDIVIDER_MUXB="DIVB", p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD",
+        i_CLKI=oscillator, i_CLKFB=feedback, i_RST=Const(0, 1), i_STDBY=Const(0, 1), i_PHASESEL0=Const(0, 1),
         i_PHASESEL1=Const(0, 1), i_PHASEDIR=Const(1, 1), i_PHASESTEP=Const(1, 1), i_PHASELOADREG=Const(1, 1),
-        i_PLLWAKESYNC=Const(0, 1), i_ENCLKOP=Const(0, 1), o_CLKOP=clock, o_LOCK=locked,
-        a_ICP_CURRENT="12", a_LPF_RESISTOR="8")
+        i_PLLWAKESYNC=Const(0, 1), i_ENCLKOP=Const(0, 1), i_ENCLKOS=Const(0, 1), o_CLKOP=feedback, o_CLKOS=clock,
+        o_LOCK=locked, a_ICP_CURRENT="12", a_LPF_RESISTOR="8")

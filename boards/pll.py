@@ -54,18 +54,18 @@ class Ice40Pll:
 
 @dataclass(frozen=True, kw_only=True)
 class Ecp5Pll:
-    """Settings of EHXPLLL with feedback from CLKOP.
+    """Settings of EHXPLLL, with feedback from CLKOP, which has the frequency that is compared, and CLKOS as its output.
 
     Members
     -------
-    clki_div, clkfb_div, clkop_div : int
-        The output is ``input * clkfb_div / clki_div``, the oscillator runs ``clkop_div`` times as fast.
+    clki_div, clkop_div, clkos_div : int
+        The oscillator runs at ``input / clki_div * clkop_div``, the output at a ``clkos_div``-th of that.
     output_hz : Fraction
     """
 
     clki_div: int
-    clkfb_div: int
     clkop_div: int
+    clkos_div: int
     output_hz: Fraction
 
 
@@ -78,7 +78,7 @@ _ICE40_FILTERS = ((17, 1), (26, 2), (44, 3), (66, 4), (101, 5), (134, 6))
 # ECP5 family data sheet, "sysCLOCK PLL Timing".
 _ECP5_INPUT, _ECP5_COMPARED = _Range(low=8 * _MHZ, high=400 * _MHZ), _Range(low=10 * _MHZ, high=400 * _MHZ)
 _ECP5_OSCILLATOR, _ECP5_OUTPUT = _Range(low=400 * _MHZ, high=800 * _MHZ), _Range(low=3_125_000, high=400 * _MHZ)
-_ECP5_MOST_FEEDBACK, _ECP5_MOST_DIVISOR = 80, 128
+_ECP5_MOST_DIVISOR = 128
 
 
 def ice40_pll(input_hz: int, output_hz: int) -> Ice40Pll:
@@ -142,23 +142,22 @@ def ecp5_outputs(input_hz: int) -> set[Fraction]:
 
 
 def _ecp5_settings(input_hz: int) -> Iterator[tuple[Ecp5Pll, Fraction]]:
-    """For every frequency that is allowed the best oscillator, with its frequency."""
+    """All settings that are allowed, with the oscillator's frequency."""
     if input_hz not in _ECP5_INPUT:
         return
-    middle = Fraction(_ECP5_OSCILLATOR.low + _ECP5_OSCILLATOR.high, 2)
     for clki_div in range(1, _ECP5_MOST_DIVISOR + 1):
         compared = Fraction(input_hz, clki_div)
         if compared not in _ECP5_COMPARED:
             break
-        for clkfb_div in range(1, _ECP5_MOST_FEEDBACK + 1):
-            output = compared * clkfb_div
-            if output not in _ECP5_OUTPUT:
+        for clkop_div in range(1, _ECP5_MOST_DIVISOR + 1):
+            oscillator = compared * clkop_div
+            if oscillator not in _ECP5_OSCILLATOR:
                 continue
-            ratio = int(middle // output)
-            for clkop_div in (ratio, ratio + 1):
-                if 1 <= clkop_div <= _ECP5_MOST_DIVISOR and output * clkop_div in _ECP5_OSCILLATOR:
-                    yield Ecp5Pll(clki_div=clki_div, clkfb_div=clkfb_div, clkop_div=clkop_div,
-                                  output_hz=output), output * clkop_div
+            for clkos_div in range(1, _ECP5_MOST_DIVISOR + 1):
+                output = oscillator / clkos_div
+                if output in _ECP5_OUTPUT:
+                    yield Ecp5Pll(clki_div=clki_div, clkop_div=clkop_div, clkos_div=clkos_div,
+                                  output_hz=output), oscillator
 
 
 def _nearest(found: list[tuple[_Settings, Fraction]], input_hz: int, output_hz: int, oscillators: _Range) -> _Settings:

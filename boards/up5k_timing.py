@@ -4,7 +4,8 @@ nextpnr takes every port of SB_MAC16 and SB_SPRAM256KA for one of a register wit
 Often they are not: Yosys leaves out the registers in front of a multiplier, or puts one into its middle. The paths are
 added up again here, from the delays that nextpnr writes as SDF, with worst delays for these two cells: the longest of
 any bit in any mode of the cell that has the registers in question, in the slowest corner, rounded up. They are those
-that Project IceStorm publishes (``timings_up5k.txt``). So the clock found can be too slow, never too fast.
+that Project IceStorm publishes (``timings_up5k.txt``). When the clock comes to them is not known either: late where
+a path begins there, at once where it ends. So the clock found can be too slow, never too fast.
 """
 
 import re
@@ -37,6 +38,7 @@ class _Paths:
     inner: dict[tuple[str, str], list[tuple[tuple[str, str], int]]] = field(default_factory=lambda: defaultdict(list))
     starts: dict[tuple[str, str], int] = field(default_factory=dict)
     ends: dict[tuple[str, str], int] = field(default_factory=dict)
+    clocks: dict[str, int] = field(default_factory=lambda: defaultdict(int))     # when the clock arrives, by cell
 
 
 def longest_path(sdf: str, netlist: Mapping[str, Any] | None) -> float:
@@ -82,7 +84,11 @@ def _read(sdf: str) -> _Paths:
             case ["INSTANCE", name]:
                 cell = name
             case ["INTERCONNECT", source, sink, delay, *_]:
-                paths.wires[_pin(source)].append((_pin(sink), _worst(delay)))
+                found, port = _pin(sink)
+                if port in _CLOCKS:
+                    paths.clocks[found] = _worst(delay)
+                else:
+                    paths.wires[_pin(source)].append(((found, port), _worst(delay)))
             case ["IOPATH", source, sink, delay, *_] if source in _CLOCKS:
                 paths.starts[cell, sink] = max(paths.starts.get((cell, sink), 0), _worst(delay))
             case ["IOPATH", source, sink, delay, *_]:
@@ -110,32 +116,42 @@ def _time_multiplier(paths: _Paths, name: str, connected: list[str], cell: Mappi
     """Replace a multiplier's delays by the worst of its mode."""
     outputs = [port for port in connected if cell["port_directions"][port] == "output"]
     inputs = [port for port in connected if port not in outputs and port not in _CLOCKS]
+    latest = max(paths.clocks.values(), default=0)
     only_product = all(str(cell["parameters"].get(f"{half}OUTPUT_SELECT", "0"))[-2:] == _PRODUCT_OUTPUT
                        for half in ("TOP", "BOT"))
     middle = any(_is_set(cell, parameter) for parameter in (
         "TOP_8x8_MULT_REG", "BOT_8x8_MULT_REG", "PIPELINE_16x16_MULT_REG1"))
     held = only_product and _is_set(cell, "PIPELINE_16x16_MULT_REG2")
     through, setup = (_PRODUCT, _PRODUCT_SETUP) if only_product else (_SUM, _SUM_SETUP)
-    # From a register of the cell to another one in it.
-    paths.starts[name, ""], paths.ends[name, ""] = _DELAY + through, 0
+    clocked = not only_product or held or middle or _is_set(cell, "A_REG") or _is_set(cell, "B_REG")
+    paths.clocks[name] = 0
+    if clocked:
+        # From a register of the cell to another one in it.
+        paths.starts[name, ""], paths.ends[name, ""] = _DELAY + through, 0
     for port in outputs:
-        # Without a register at the end, what is in front of it starts in one of the others.
-        paths.starts[name, port] = _DELAY if held else _DELAY + through
+        paths.starts.pop((name, port), None)
+        if clocked:
+            # Without a register at the end, what is in front of it starts in one of the others.
+            paths.starts[name, port] = latest + _DELAY + (0 if held else through)
     for port in inputs:
+        paths.ends.pop((name, port), None)
         operand = port.partition("_")[0]
         if only_product and operand in ("A", "B") and _is_set(cell, f"{operand}_REG"):
             paths.ends[name, port] = _SETUP
             continue
-        paths.ends[name, port] = setup
+        if clocked:
+            paths.ends[name, port] = setup
         if not held and not (only_product and middle):
             paths.inner[name, port] = [((name, output), through) for output in outputs]
 
 
 def _time_spram(paths: _Paths, name: str, connected: list[str], cell: Mapping[str, Any]) -> None:
     """Replace a large memory's delays by its worst."""
+    latest = max(paths.clocks.values(), default=0)
+    paths.clocks[name] = 0
     for port in connected:
         if cell["port_directions"][port] == "output":
-            paths.starts[name, port] = _SPRAM_DELAY
+            paths.starts[name, port] = latest + _SPRAM_DELAY
         elif port not in _CLOCKS:
             paths.ends[name, port] = _SPRAM_SLEEP.get(port, _SPRAM_SETUP)
 
@@ -145,15 +161,14 @@ def _longest(paths: _Paths) -> int:
     before: dict[tuple[str, str], int] = defaultdict(int)
     for _, sink, _ in _edges(paths):
         before[sink] += 1
-    arrivals = dict(paths.starts)
+    arrivals = {pin: paths.clocks[pin[0]] + delay for pin, delay in paths.starts.items()}
     ready = [pin for pin in {*paths.wires, *paths.inner, *paths.starts} if not before[pin]]
-    longest, done = 0, 0
+    longest = 0
     while ready:
         pin = ready.pop()
-        done += 1
         here = arrivals.get(pin)
         if here is not None and pin in paths.ends:
-            longest = max(longest, here + paths.ends[pin])
+            longest = max(longest, here + paths.ends[pin] - paths.clocks[pin[0]])
         for sink, delay in (*paths.wires.get(pin, ()), *paths.inner.get(pin, ())):
             if here is not None:
                 arrivals[sink] = max(arrivals.get(sink, 0), here + delay)
