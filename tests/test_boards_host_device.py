@@ -185,6 +185,20 @@ def test_a_slow_board():
     assert found.resent < 5
 
 
+def test_deadlines_do_not_run_away():
+    """Answers that come sooner than they might do not move those that follow: a loss is seen as soon at the end."""
+    board, clock, left = ModelBoard(FIRST), Clock(), [150]
+
+    def feed(octets):
+        left[0] -= 1
+        return b"" if not left[0] else board.feed(octets)
+
+    found = Device(ModelLine(feed, clock=clock), FIRST, name="board", clock=clock, cycles=120_000)
+    begin = clock.now
+    np.testing.assert_array_equal(found(codes(200)), expected(FIRST, codes(200)))
+    assert found.resent == 1 and clock.now - begin < 0.5
+
+
 def test_a_hiccup():
     """One answer that came seconds late does not make every lost one slow for good."""
     board, clock, late = ModelBoard(FIRST), Clock(), [0.0]

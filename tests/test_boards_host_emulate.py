@@ -77,10 +77,19 @@ def test_nobody_reads():
     with running(Emulator(Echo(4), cycles_per_bit=4)) as emulator, opened(emulator.port) as file:
         for _ in range(300):
             os.write(file, bytes(1000))
-        while read(file, 1 << 16, 0.3):
-            pass
+        kept = 0
+        while octets := read(file, 1 << 16, 0.3):
+            kept += len(octets)
+        assert 1 << 16 <= kept < 200_000
         os.write(file, b"A")
         assert read(file, 1) == b"B"
+
+
+def test_nobody_ever_reads():
+    """An emulation whose terminal is full can be stopped."""
+    with running(Emulator(Echo(4), cycles_per_bit=4)) as emulator, opened(emulator.port) as file:
+        for _ in range(300):
+            os.write(file, bytes(1000))
 
 
 def test_sleeps():

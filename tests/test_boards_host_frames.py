@@ -49,6 +49,14 @@ def test_after_garbage(garbage, sent):
     assert Decoder(most=1 << 16).feed(garbage + encode(sent))[-1] == sent
 
 
+def test_any_octet_may_be_escaped():
+    """Even one that becomes an escape again, and that at the end: 7D 7D is 5D, and no abort."""
+    tag = next(tag for tag in range(1 << 16) if encode(Frame(type=1, tag=tag))[-2] == 0x5d)
+    octets = encode(Frame(type=1, tag=tag))
+    assert Decoder(most=0).feed(octets[:-2] + b"\x7d\x7d\x7e") == [Frame(type=1, tag=tag)]
+    assert Decoder(most=0).feed(octets[:-1] + b"\x7d\x7e") == []
+
+
 @given(FRAMES, st.data())
 def test_damage(sent, data):
     """One wrong bit between the flags is never taken for another frame."""
