@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..boards.build_folder import read_build
+from ..boards.clocking import clocking
 from ..boards.host.emulate import Emulator
 from ..boards.host.identity import link_arch
+from ..boards.kits.all import BOARDS
+from ..boards.top import BoardTop
 from ..hw.errors import DovetailError
 from ..hw.link.arch import LEAST_CYCLES_PER_BIT
-from ..hw.link.hosted import HostedNetwork
 from .output import working
 
 __all__ = ["add_parser", "run"]
 
-#: What the design is told its clock is, where no board says.
+#: What the design is told that its clock is, where no board says.
 CLOCK_HZ = 12_000_000
 
 #: What a light says when it is on, and when it is off.
@@ -37,6 +39,9 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
                     "run, or any other program, opens as a serial port; until ctrl-c",
         epilog="example: dovetail emulate build --link /tmp/board")
     parser.add_argument("build", metavar="BUILD", type=Path, help="a folder made by dovetail compile")
+    parser.add_argument("--board", metavar="NAME", choices=BOARDS,
+                        help=f"with the clock and the baud rate of {', '.join(BOARDS)} (default: a bit is "
+                             f"{LEAST_CYCLES_PER_BIT} cycles, which is quickest)")
     parser.add_argument("--link", metavar="PATH", type=Path, help="make a symbolic link to the port there")
     return parser
 
@@ -56,11 +61,14 @@ def run(args: argparse.Namespace) -> int:
     """
     _check_link(args.link)
     build = read_build(args.build)
-    plan = build.plan
-    # Bits as short as they can be: there is nothing but the emulated clock to wait for.
-    link = link_arch(plan, clock_hz=CLOCK_HZ, baud=CLOCK_HZ // LEAST_CYCLES_PER_BIT)
+    plan, clock_hz, baud = build.plan, CLOCK_HZ, CLOCK_HZ // LEAST_CYCLES_PER_BIT
+    if args.board is not None:
+        board = BOARDS[args.board]
+        baud = board.baud
+        clock_hz = round(clocking(board, megahertz=board.clock_mhz, baud=baud).hz)
+    link = link_arch(plan, clock_hz=clock_hz, baud=baud)
     with working("compiling the hardware"):
-        emulator = Emulator(HostedNetwork(plan.arch, plan.images, link=link), cycles_per_bit=link.cycles_per_bit)
+        emulator = Emulator(BoardTop(plan.arch, plan.images, link=link), cycles_per_bit=link.cycles_per_bit)
     with emulator, _ended_by_signals(emulator), _linked(args.link, emulator.port):
         print(f"port: {emulator.port}", flush=True)
         shown: dict[str, bool] = {"dropped": False}

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..boards.build_folder import read_build
 from ..boards.host.device import BAUD, Device
+from ..boards.kits.all import BOARDS
 from ..hw.errors import DovetailError
 from ..sim import golden
 from ..sw.quantise import input_codes
@@ -31,8 +32,9 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--inputs", metavar="X.npz", type=Path, required=True,
                         help="inputs: x, and if known scale and labels y")
     parser.add_argument("--limit", metavar="N", type=int, help="run the first N inputs only")
-    parser.add_argument("--baud", metavar="N", type=int, default=BAUD,
-                        help=f"bits per second on the line (default: {BAUD:,})")
+    parser.add_argument("--board", metavar="NAME", choices=BOARDS, help="with the baud rate of this board")
+    parser.add_argument("--baud", metavar="N", type=int,
+                        help=f"bits per second on the line (default: the board's, or {BAUD:,})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -53,15 +55,16 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.limit is not None and args.limit < 1:
         raise DovetailError(f"argument --limit: must be at least 1, not {args.limit}")
-    if not 300 <= args.baud <= 100_000_000:
+    if args.baud is not None and not 300 <= args.baud <= 100_000_000:
         raise DovetailError(f"argument --baud: must be in 300..100000000, not {args.baud}")
+    baud = args.baud or (BAUD if args.board is None else BOARDS[args.board].baud)
     build = read_build(args.build)
     samples = load_inputs(args.inputs, build.plan.network)
     codes = input_codes(build.plan.network, samples.x, samples.scale)[:args.limit]
     warn_of_scale(build.plan.network, samples)
     expected = golden.run(build.plan.network, codes)[-1].outputs
     with following(f"asking the board at {args.port}") as tell:
-        device = Device.open(args.port, build, baud=args.baud,
+        device = Device.open(args.port, build, baud=baud,
                              on_load=lambda done, total: tell(f"loading weights, {done / total:.0%}"))
     with device:
         with following(f"running {counted(len(codes), 'input')}") as tell:
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     accuracy, float_accuracy = accuracies(build, samples, outputs)
     found: dict[str, Any] = {
         "samples": len(codes), "outputs": outputs.size, "mismatches": len(different), "first_mismatch": None,
-        "accuracy": accuracy, "float_accuracy": float_accuracy, "port": args.port, "baud": args.baud,
+        "accuracy": accuracy, "float_accuracy": float_accuracy, "port": args.port, "baud": baud,
         "clock_hz": device.hello.clock_hz, "loaded": device.loaded, "resent": device.resent,
         "dropped": device.hello.dropped, "seconds": seconds, "calls_per_second": len(codes) / seconds,
     }

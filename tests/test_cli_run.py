@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from importlib import resources
@@ -31,21 +32,35 @@ def digits(tmp_path_factory):
 
 
 @contextmanager
-def emulated(build, link, *, end=signal.SIGTERM):
-    """The command, until the signal; what it printed."""
+def emulated(build, link, *options, end=signal.SIGTERM):
+    """The command, until the signal; the lines that it prints, as they come."""
     lines = []
-    process = subprocess.Popen([*COMMAND, "emulate", str(build), "--link", str(link)], stdout=subprocess.PIPE,
+    process = subprocess.Popen([*COMMAND, "emulate", str(build), "--link", str(link), *options], stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, text=True)
+
+    def collect():
+        for line in process.stdout:
+            lines.append(line)
+
+    reader = threading.Thread(target=collect)
+    reader.start()
     try:
-        lines.append(process.stdout.readline())
+        await_lines(lines, 1)
         yield lines
         process.send_signal(end)
-        lines += process.communicate(timeout=20)[0].splitlines(keepends=True)
-        assert process.returncode == 0
+        assert process.wait(20) == 0
     finally:
         process.kill()
         process.wait()
+        reader.join()
         process.stdout.close()
+
+
+def await_lines(lines, count):
+    begin = time.monotonic()
+    while len(lines) < count:
+        assert time.monotonic() - begin < 120
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
@@ -62,9 +77,21 @@ def test_run(digits, tmp_path, capsys, end):
         assert main(["run", str(digits / "build"), "--port", str(link), "--inputs", str(inputs), "--limit", "3"]) == 0
         out = capsys.readouterr().out
         assert "outputs: 0 of 30 differ from the golden model\n" in out and out.endswith("passed\n")
-        time.sleep(0.5)         # until the clock stands still
+        await_lines(lines, 5)       # until the lights are out and the clock stands still
     assert lines[1:3] == ["loaded\n", "idle\n"] and lines[3:5] == ["working\n", "idle\n"]
     assert not link.is_symlink()
+
+
+def test_boards(digits, tmp_path, capsys):
+    """At a board's clock and baud rate, with its reset and its lights; a terminal does not mind another rate."""
+    link = tmp_path / "board"
+    with emulated(digits / "build", link, "--board", "icebreaker"):
+        for options, baud in ((["--board", "icebreaker"], 1_000_000), (["--board", "icesugar"], 115_200),
+                              (["--board", "icesugar", "--baud", 9600], 9600)):
+            code, found = as_json(capsys, "run", digits / "build", "--port", link, "--inputs",
+                                  digits / "digits_test.npz", *options, "--limit", 3)
+            assert (code, found["mismatches"], found["baud"]) == (0, 0, baud)
+            assert found["clock_hz"] == pytest.approx(18e6, rel=0.01)
 
 
 def test_wrong_outputs(digits, tmp_path, capsys, monkeypatch):
