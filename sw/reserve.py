@@ -13,7 +13,7 @@ __all__ = ["board_reserve", "request_octets"]
 
 # Cells of `dovetail.boards.top.BoardTop` without its network: the most that ``benchmarks/boards.py`` counts, and a few
 # more. The receive buffer is computed.
-_LINK = {Fabric.ICE40: Resources(lut=920, ff=560), Fabric.ECP5: Resources(lut=860, ff=560)}
+_LINK = {Fabric.ICE40: Resources(lut=760, ff=540), Fabric.ECP5: Resources(lut=830, ff=540)}
 _LEAST_BUFFER = 64
 
 
