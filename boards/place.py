@@ -44,8 +44,8 @@ class DoesNotFit(DovetailError):
 class Timing(Enum):
     """Where a frequency comes from."""
 
-    ROUTED = "routed"           # nextpnr, after routing
-    COMPLETED = "completed"     # nextpnr's delays, and worst ones of SB_MAC16 and SB_SPRAM256KA, which it does not time
+    ROUTED = "routed"               # nextpnr, after routing
+    LOWER_BOUND = "lower bound"     # with worst delays of SB_MAC16 and SB_SPRAM256KA, which nextpnr does not time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
     folder = folders[list(seeds).index(best)][0]
     report = json.loads((folder / "report.json").read_text())
     return Placement(
-        fmax_mhz=found[best], timing=Timing.COMPLETED if untimed else Timing.ROUTED, seed=best, fmax_by_seed=found,
+        fmax_mhz=found[best], timing=Timing.LOWER_BOUND if untimed else Timing.ROUTED, seed=best, fmax_by_seed=found,
         utilisation={bel: (each["used"], each["available"]) for bel, each in report["utilization"].items()},
         path=_critical(report), seconds=json.loads((folder / "result.json").read_text())["seconds"],
         tool=program.version, folder=folder, cached=all(cached for _, cached in folders))

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     """
     board = BOARDS[args.board]
     device = DEVICES[board.device]
-    output = args.output or args.build.with_name(f"{args.build.resolve().name}-{board.name}{ENDINGS[device.family]}")
+    output = args.output or _beside(args.build, f"-{board.name}{ENDINGS[device.family]}")
     _check_options(args, output)
     baud = args.baud or board.baud
     clock = clocking(board, megahertz=args.clock or board.clock_mhz, baud=baud)
@@ -121,6 +121,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(made)
     return 0 if made.met else 1
+
+
+def _beside(build: Path, ending: str) -> Path:
+    """A file beside the build folder, never in it."""
+    folder = build if build.name not in ("", "..") else build.resolve()
+    return folder.with_name(folder.name + ending)
 
 
 def _check_options(args: argparse.Namespace, output: Path) -> None:

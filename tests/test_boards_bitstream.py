@@ -15,7 +15,7 @@ from dovetail.boards.place import Placement, Timing
 from dovetail.boards.synth import Synthesis
 from dovetail.boards.wiring import constraints
 
-PLACEMENT = Placement(fmax_mhz=0, timing=Timing.COMPLETED, seed=0, fmax_by_seed={}, utilisation={}, path=[],
+PLACEMENT = Placement(fmax_mhz=0, timing=Timing.LOWER_BOUND, seed=0, fmax_by_seed={}, utilisation={}, path=[],
                       seconds=1, tool="1", folder=Path(), cached=False)
 SYNTHESIS = Synthesis(family=Family.ICE40_DSP, top="board", counts={}, netlist=Path(), seconds=1, tool="1",
                       cached=False)

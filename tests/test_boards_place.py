@@ -49,7 +49,7 @@ def test_up5k_multipliers_are_timed():
     assert with_multiplier.counts["SB_MAC16"] == 1
     placed = place(with_multiplier, device)
     reported = json.loads((placed.folder / "report.json").read_text())["fmax"]
-    assert placed.timing is Timing.COMPLETED
+    assert placed.timing is Timing.LOWER_BOUND
     # Neither in front of the multiplier nor in it is a register: its product takes longer than nextpnr believes.
     assert placed.fmax_mhz < 0.8 * min(clock["achieved"] for clock in reported.values())
     assert not {"placed.sdf", "placed.json", "netlist.json"} & {file.name for file in placed.folder.iterdir()}

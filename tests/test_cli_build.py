@@ -45,7 +45,7 @@ def test_icebreaker(capsys, ice, tmp_path, monkeypatch):
     code, found = as_json(capsys, *arguments)
     assert code == 0 and found["fits"] and found["met"] and found["file"] == str(output)
     assert found["program"] == f"iceprog {output}"
-    assert found["fmax_mhz"] >= found["clock_mhz"] == 18 and found["fmax_is"] == "completed"
+    assert found["fmax_mhz"] >= found["clock_mhz"] == 18 and found["fmax_is"] == "lower bound"
     # As iCE40 devices expect it: a comment, then the preamble.
     octets = output.read_bytes()
     assert octets[:2] == b"\xff\x00" and b"\x7e\xaa\x99\x7e" in octets[:512] and len(octets) > 100_000
@@ -167,6 +167,14 @@ def test_folder_that_cannot_be_written(capsys, ice, tmp_path, monkeypatch):
     assert main(["build", str(ice), "--board", "icebreaker", "-o", str(output)]) == 2
     assert f"{output}: Permission denied" in capsys.readouterr().err
     assert output.read_bytes() == b"before" and list(tmp_path.iterdir()) == [output]
+
+
+def test_file_beside_the_folder_one_is_in(capsys, ice, monkeypatch):
+    monkeypatch.chdir(ice)
+    code, found = as_json(capsys, "build", ".", "--board", "icebreaker")
+    output = ice.resolve().with_name("build-icebreaker.bin")
+    assert code == 0 and found["file"] == str(output) and output.is_file()
+    output.unlink()
 
 
 def test_compile_for_a_board_and_a_device(capsys, tmp_path):
