@@ -10,10 +10,14 @@ import time
 from contextlib import contextmanager
 from importlib import resources
 
+import numpy as np
 import pytest
 from commands import as_json
 
+from dovetail.boards.build_folder import read_build
+from dovetail.boards.host.device import Device
 from dovetail.cli.main import main
+from dovetail.hw.errors import DeviceError
 from dovetail.sim import golden
 
 COMMAND = [sys.executable, "-c", "import sys; from dovetail.cli.main import main; sys.exit(main(sys.argv[1:]))"]
@@ -67,7 +71,7 @@ def await_lines(lines, count):
 def test_run(digits, tmp_path, capsys, end):
     link, inputs = tmp_path / "board", digits / "digits_test.npz"
     with emulated(digits / "build", link, end=end) as lines:
-        assert lines == [f"port: {os.readlink(link)}\n"]
+        assert lines[0] == f"port: {os.readlink(link)}\n"
         code, found = as_json(capsys, "run", digits / "build", "--port", link, "--inputs", inputs)
         assert code == 0 and found["calls_per_second"] > 1
         expected = {"samples": 360, "outputs": 3600, "mismatches": 0, "first_mismatch": None, "clock_hz": 12_000_000,
@@ -146,6 +150,19 @@ def test_nobody_answers(digits, capsys):
         f"dovetail: error: {port}: no answer to HELLO, sent 6 times at 1,000,000 baud\n")
     for file in (master, slave):
         os.close(file)
+
+
+def test_a_board_that_goes_away(digits, tmp_path):
+    """While it is used: one line, and no waiting for ever."""
+    build, link = read_build(digits / "build"), tmp_path / "board"
+    with subprocess.Popen([*COMMAND, "emulate", str(digits / "build"), "--link", str(link)], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as process:
+        assert process.stdout.readline().startswith(b"port: ")
+        with Device.open(str(link), build) as device:
+            process.kill()
+            process.wait()
+            with pytest.raises(DeviceError, match=f"^{link}: (the line broke: |no answer to INFER)"):
+                device(np.zeros((4, 64), int))
 
 
 @pytest.mark.parametrize("options, message", [

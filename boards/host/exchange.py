@@ -3,7 +3,8 @@
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ...hw.errors import DeviceError
@@ -151,30 +152,37 @@ class Exchange:
         """
         answers: dict[int, bytes] = {}
         waiting: deque[_Pending] = deque()
+        while len(answers) < len(calls):
+            while len(waiting) < window and len(answers) + len(waiting) < len(calls):
+                number = len(answers) + len(waiting)
+                waiting.append(_Pending(number=number, call=calls[number]))
+                self._send(waiting[-1])
+            with self._unbroken():
+                octets = self._line.read(max(1, self._line.in_waiting))
+            for frame in self._decoder.feed(octets):
+                answered = self._match(waiting, frame)
+                if answered is not None:
+                    waiting.remove(answered)
+                    # Answers come sooner than in the worst case; what follows is not due later for it.
+                    self._free = self._clock() + sum(pending.seconds for pending in waiting)
+                    answers[answered.number] = frame.body
+                    on_answer(len(answers))
+            for pending in waiting:
+                if self._clock() > pending.deadline:
+                    if len(pending.due) == TRIES:
+                        raise DeviceError(f"{self._name}: no answer to {pending.call.request.name}, sent {TRIES} times "
+                                          f"at {self._baud:,} baud")
+                    self.resent += 1
+                    self._send(pending)
+        return [answers[number] for number in range(len(calls))]
+
+    @contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """What the line objects to, in words."""
         try:
-            while len(answers) < len(calls):
-                while len(waiting) < window and len(answers) + len(waiting) < len(calls):
-                    number = len(answers) + len(waiting)
-                    waiting.append(_Pending(number=number, call=calls[number]))
-                    self._send(waiting[-1])
-                for frame in self._decoder.feed(self._line.read(max(1, self._line.in_waiting))):
-                    answered = self._match(waiting, frame)
-                    if answered is not None:
-                        waiting.remove(answered)
-                        # Answers come sooner than in the worst case; what follows is not due later for it.
-                        self._free = self._clock() + sum(pending.seconds for pending in waiting)
-                        answers[answered.number] = frame.body
-                        on_answer(len(answers))
-                for pending in waiting:
-                    if self._clock() > pending.deadline:
-                        if len(pending.due) == TRIES:
-                            raise DeviceError(f"{self._name}: no answer to {pending.call.request.name}, sent {TRIES} "
-                                              f"times at {self._baud:,} baud")
-                        self.resent += 1
-                        self._send(pending)
+            yield
         except OSError as error:
             raise DeviceError(f"{self._name}: the line broke: {error}") from error
-        return [answers[number] for number in range(len(calls))]
 
     def _send(self, pending: _Pending) -> None:
         call = pending.call
@@ -185,7 +193,8 @@ class Exchange:
         self._free = max(self._free, self._clock()) + pending.seconds
         pending.due[self._tag] = self._free
         pending.deadline = self._free + self._patience * 2 ** (len(pending.due) - 1)
-        self._line.write(octets)
+        with self._unbroken():
+            self._line.write(octets)
 
     def _match(self, waiting: Sequence[_Pending], frame: Frame) -> _Pending | None:
         """The call that a frame answers, if any."""

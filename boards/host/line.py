@@ -58,8 +58,7 @@ def open_line(port: str, baud: int) -> Line:
     if not port.strip() or "\0" in port:
         raise DovetailError(f"{port!r}: is no serial port's name")
     try:
-        line = serial.Serial(port, baud, timeout=READ_SECONDS, write_timeout=_WRITE_SECONDS, exclusive=True)
-        line.reset_input_buffer()
+        return serial.Serial(port, baud, timeout=READ_SECONDS, write_timeout=_WRITE_SECONDS, exclusive=True)
     except (OSError, ValueError, OverflowError) as error:
         # Of errors of the port's settings, pyserial keeps the number in their cause alone.
         numbers = [getattr(error, "errno", None), *(error.__context__.args if error.__context__ else ())]
@@ -67,4 +66,3 @@ def open_line(port: str, baud: int) -> Line:
         if number == errno.ENOENT or Path(port).is_dir():
             raise DovetailError(f"{port}: there is no such serial port") from error
         raise DeviceError(f"{port}: {_MEANING.get(number, str(error))}") from error
-    return line
