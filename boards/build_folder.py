@@ -30,6 +30,7 @@ from ..sw.packer import Packing
 from ..sw.plan import Plan, PlannedLayer
 from ..sw.records import from_plain, to_plain
 from ..sw.settings import Settings
+from .bundle.write import write_bundle
 from .image_files import image_name, write_images
 from .manifest import SCHEMA, describe
 from .plan_file import plan_toml
@@ -165,6 +166,7 @@ def _fill(
     top = NetworkTop(plan.arch, plan.images)
     (folder / "network.v").write_text(emit(top, name="network"))
     write_images(folder / "images", plan, memories)
+    write_bundle(folder, plan, {image_name(number, memory): memory for number, memory in enumerate(memories)})
     _write_network(folder, plan, model)
 
     shown = codes[:GOLDEN_FRAMES]

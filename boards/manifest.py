@@ -17,7 +17,7 @@ from ..sw.records import to_plain
 __all__ = ["SCHEMA", "describe"]
 
 #: Version of the folder's layout; a reader takes exactly this one.
-SCHEMA = "dovetail-build/4"
+SCHEMA = "dovetail-build/5"
 
 
 def describe(

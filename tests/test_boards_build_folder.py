@@ -64,7 +64,7 @@ def test_comes_back(written):
 
 def test_manifest(written):
     *_, manifest = written
-    assert manifest["schema"] == "dovetail-build/4"
+    assert manifest["schema"] == "dovetail-build/5"
     assert manifest["model"]["head"] == "softmax" and manifest["intake"] == {"source": "test"}
     assert [layer["requantisation"] for layer in manifest["layers"]] == ["rounded", "rounded"]
     given, result = manifest["interface"]["input"], manifest["interface"]["output"]

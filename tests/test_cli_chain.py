@@ -235,7 +235,7 @@ def test_useful_multiplications_and_accuracy(capsys, files):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda text: text.replace("dovetail-build/4", "dovetail-build/1"), "made by another version"),
+    (lambda text: text.replace("dovetail-build/5", "dovetail-build/1"), "made by another version"),
     (lambda text: text.replace('"folds": ', '"folds": 1'), "manifest.json was changed"),
     (lambda text: text[:100], "no build folder"),
     (lambda text: "[]", "no build folder"),

@@ -10,7 +10,7 @@ from ...hw.link.contents import contents_crc
 from ...hw.memory_map import memory_map
 from ...sw.plan import Plan
 from ...sw.records import to_plain
-from ..build_folder import SCHEMA
+from ..manifest import SCHEMA
 
 __all__ = ["design_id", "link_arch"]
 
