@@ -1,0 +1,98 @@
+"""The build folder as a stranger finds it: what the README names is there, and every tool takes it without a word."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bundles import CASES, make_bundle
+from commands import contents
+
+from dovetail.boards.build_folder import read_build
+from dovetail.hw.errors import ToolMissing
+from dovetail.hw.memory_map import memory_map
+from dovetail.sim.tools import find_icarus, find_verilator
+
+INTEGRATE = ["litex_network.py", "network.c", "network.h", "network_axis.v", "test_network.py"]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def bundle(request, tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("build"), request.param)
+
+
+def quiet(command, folder, environment=None):
+    """Run a program that must succeed and say nothing."""
+    done = subprocess.run(command, cwd=folder, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def icarus():
+    try:
+        return find_icarus()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_files(bundle):
+    files = {path.as_posix() for path in contents(bundle.folder)}
+    assert {f"integrate/{name}" for name in INTEGRATE} | {"README.md", "network.core"} < files
+    assert files - {"manifest.json", "plan.toml"} == set(read_build(bundle.folder).manifest["files"])
+
+
+def test_readme_names_every_file(bundle):
+    readme = (bundle.folder / "README.md").read_text()
+    named = set(re.findall(r"`([\w./]+\.\w+)`", readme))
+    for path in contents(bundle.folder):
+        assert {path.as_posix(), path.name} & named or path.parts[0] in ("README.md", "images"), path
+    for name in named:
+        assert any((bundle.folder / place / name).exists() for place in (".", "integrate", "images")), name
+    memories = memory_map(bundle.plan.arch, bundle.plan.images)
+    assert ("## Load it first" in readme) == any(memory.empty for memory in memories)
+
+
+def test_same_bytes(bundle, tmp_path):
+    again = make_bundle(tmp_path, bundle.folder.name)
+    assert contents(again.folder) == contents(bundle.folder)
+
+
+def test_nothing_of_this_machine(bundle):
+    for path, octets in contents(bundle.folder).items():
+        if path.suffix != ".npz":
+            assert not re.search(rb"/(tmp|home|work|root)/(?!tb)", octets), path
+
+
+def test_verilator_lint(bundle):
+    try:
+        command, environment = find_verilator()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    quiet([*command, "--lint-only", "-Wall", "--top-module", "network_axis", "integrate/network_axis.v", "network.v"],
+          bundle.folder, environment)
+
+
+def test_icarus_takes_verilog_2001(bundle):
+    compiler, _ = icarus()
+    quiet([compiler, "-g2001", "-Wall", "-t", "null", "-s", "network_axis", "integrate/network_axis.v", "network.v"],
+          bundle.folder)
+
+
+def test_own_bench(bundle, tmp_path):
+    compiler, runner = icarus()
+    for arguments in ([], ["+stall"]):
+        quiet([compiler, "-g2012", "-o", str(tmp_path / "tb.vvp"), "tb.v", "network.v"], bundle.folder)
+        done = subprocess.run([runner, "-n", str(tmp_path / "tb.vvp"), *arguments], cwd=bundle.folder,
+                              capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.startswith("PASS: "), done.stdout
+
+
+def test_python_is_clean(bundle):
+    files = [str(path) for path in sorted((bundle.folder / "integrate").glob("*.py"))]
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "--config", root / "pyproject.toml",
+                           *files], capture_output=True, text=True)
+    if "No module named ruff" in done.stderr:
+        pytest.skip("ruff is not installed")
+    assert done.returncode == 0, done.stdout
