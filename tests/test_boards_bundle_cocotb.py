@@ -26,8 +26,9 @@ def bundle(request, tmp_path_factory):
 
 
 def run(folder, *arguments):
-    return subprocess.run([sys.executable, str(folder / "integrate" / "test_network.py"), *arguments],
-                          cwd=folder.parent, env={**os.environ, "COCOTB_RANDOM_SEED": "7"}, capture_output=True, text=True)
+    command = [sys.executable, str(folder / "integrate" / "test_network.py"), *arguments]
+    return subprocess.run(command, cwd=folder.parent, env={**os.environ, "COCOTB_RANDOM_SEED": "7"},
+                          capture_output=True, text=True)
 
 
 def test_icarus(bundle):

@@ -25,7 +25,8 @@ def bundle(request, tmp_path_factory):
 
 def quiet(command, folder, environment=None):
     """Run a program that must succeed and say nothing."""
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
+    environment = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

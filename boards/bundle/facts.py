@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hw.arch import ceil_div
-from ...hw.link.contents import load_messages
 from ...hw.errors import DovetailError
 from ...hw.layouts import activation_shape
+from ...hw.link.contents import load_messages
 from ...hw.memory_map import MappedMemory
 from ...hw.network import result_shape
 from ...sw.plan import Plan
@@ -125,7 +125,8 @@ def facts_of(plan: Plan, memories: dict[str, MappedMemory]) -> Facts:
         result=Border(bits=element.width, signed=element.signed, width=last.select.width, pixels=last.pixels,
                       channels=layer.kernels),
         scale=network.input_scale, origin=network.input_origin,
-        scales=_of_channels(layer.output_scale, layer.kernels), offsets=_of_channels(layer.output_offset, layer.kernels),
+        scales=_of_channels(layer.output_scale, layer.kernels),
+        offsets=_of_channels(layer.output_offset, layer.kernels),
         loadable=arch.loadable, memories=tuple(memories.items()) if arch.loadable else (),
         sendable=arch.loadable and _sendable(memories))
 

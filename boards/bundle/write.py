@@ -67,7 +67,8 @@ def _link(facts: Facts) -> dict[str, object]:
     load = 6 + 4 * MOST_LOAD_WORDS
     return {
         "version": VERSION, "flag": FLAG, "escape": ESCAPE, "escape_xor": ESCAPE_XOR, "load_words": MOST_LOAD_WORDS,
-        "hello_octets": _HELLO_OCTETS, "requests": list(Request), "replies": list(Reply), "not_loaded": int(Reason.NOT_LOADED),
+        "hello_octets": _HELLO_OCTETS, "requests": list(Request), "replies": list(Reply),
+        "not_loaded": int(Reason.NOT_LOADED),
         "most_octets": _OVERHEAD + max(result, _HELLO_OCTETS),
         "request_octets": max(infer, load if facts.sendable else 0),
     }

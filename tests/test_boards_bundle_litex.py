@@ -1,0 +1,54 @@
+"""The LiteX module of a build folder: its Verilog computes the golden frames."""
+
+import subprocess
+import sys
+
+import pytest
+from axis import run_bench, skip_without, write_bench
+from bundles import make_bundle
+
+from dovetail.sim import Engine
+
+pytest.importorskip("litex", reason="litex is not installed")
+
+#: What Migen calls the signals of the endpoints.
+PORTS = {"aclk": "sys_clk", "aresetn": "sys_rst"} | {
+    f"{stream}_{signal}": f"{endpoint}_{name}"
+    for stream, endpoint in (("s_axis", "sink"), ("m_axis", "source"), ("s_axis_load", "load"))
+    for signal, name in (("tdata", "payload_data"), ("tkeep", "payload_keep"), ("tlast", "last"), ("tvalid", "valid"),
+                         ("tready", "ready"))}
+
+
+@pytest.mark.parametrize("name", ["perceptron", "empty", "image"])
+def test_golden(tmp_path, name):
+    skip_without(Engine.ICARUS)
+    bundle = make_bundle(tmp_path, name)
+    source = bundle.folder / "integrate"
+    done = subprocess.run([sys.executable, "-W", "error", str(source / "litex_network.py")], cwd=tmp_path,
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "top.v").write_text(done.stdout)
+    bench = write_bench(tmp_path, bundle, top="top", ports=PORTS)
+    # LiteX resets are active high.
+    bench.write_text(bench.read_text().replace(".sys_rst(aresetn)", ".sys_rst(~aresetn)"))
+    run = run_bench(tmp_path, [tmp_path / "top.v", source / "network_axis.v", bundle.folder / "network.v"], Engine.ICARUS)
+    assert run.returncode == 0 and "PASS: " in run.stdout, run.stdout + run.stderr
+
+
+def test_sources_reach_the_platform(tmp_path):
+    """As `platform` of a LiteX design has it."""
+    bundle = make_bundle(tmp_path, "perceptron")
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from litex_network import SOURCES, Network
+class Platform:
+    def add_sources(self, path, *files):
+        print(path, *files, sep="\\n")
+Network(Platform())
+assert all(path.is_file() for path in SOURCES)
+"""
+    folder = bundle.folder / "integrate"
+    done = subprocess.run([sys.executable, "-B", "-W", "error", "-c", script, str(folder)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [str(folder), str(bundle.folder / "network.v"), str(folder / "network_axis.v")]
