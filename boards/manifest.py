@@ -58,8 +58,6 @@ def describe(
             "predicted": {"cycles_per_inference": alone.cycles_per_inference, "multipliers": alone.multipliers,
                           "utilisation": alone.utilisation, "time": asdict(time_shares(planned, result, alone))},
         })
-    last, select = plan.layers[-1].layer, arch.layers[-1].select
-    pixels = arch.layers[-1].pixels
     return {
         "schema": SCHEMA,
         "model": {"name": network.name, "sha256": network.sha256, "input_shape": list(network.input_shape),
@@ -69,25 +67,38 @@ def describe(
         "layers": layers,
         "predicted_cycles_per_inference": predicted.per_inference,
         "memory_bits": sum(memory.width * memory.depth for memory in memories),
-        "interface": {
-            "module": "network", "clock": "clk", "reset": "rst (synchronous, active high)",
-            "input": {
-                "port": "i", "codes_per_word": arch.input_width, "bits": network.input_bits,
-                "signed": network.input_signed, "low": network.input_range[0], "high": network.input_range[1],
-                "scale": network.input_scale, "origin": network.input_origin,
-                "codes_per_frame": arch.input_codes, "order": _order(arch.layers[0].window is not None),
-                "payload": "codes_per_word codes, the first in the low bits; above them `last`",
-            },
-            "output": {
-                "port": "o", "elements_per_word": select.width, "bits": select.value_bits,
-                "signed": select.value_signed, "elements_per_frame": last.kernels * pixels,
-                "order": _order(pixels > 1),
-                "scale": np.asarray(last.output_scale).tolist(), "offset": np.asarray(last.output_offset).tolist(),
-                "payload": "elements_per_word elements, the first in the low bits; above them one `keep` bit each, "
-                           "then `last`",
-            },
+        "interface": _interface(plan),
+    }
+
+
+def _interface(plan: Plan) -> dict[str, Any]:
+    """Ports of ``network.v``, and what passes them."""
+    network, arch = plan.network, plan.arch
+    layer, last = plan.layers[-1].layer, arch.layers[-1]
+    found: dict[str, Any] = {
+        "module": "network", "clock": "clk", "reset": "rst (synchronous, active high)",
+        "input": {
+            "port": "i", "codes_per_word": arch.input_width, "bits": network.input_bits,
+            "signed": network.input_signed, "low": network.input_range[0], "high": network.input_range[1],
+            "scale": network.input_scale, "origin": network.input_origin,
+            "codes_per_frame": arch.input_codes, "order": _order(arch.layers[0].window is not None),
+            "payload": "codes_per_word codes, the first in the low bits; above them `last`",
+        },
+        "output": {
+            "port": "o", "elements_per_word": last.select.width, "bits": last.select.value_bits,
+            "signed": last.select.value_signed, "elements_per_frame": layer.kernels * last.pixels,
+            "order": _order(last.pixels > 1),
+            "scale": np.asarray(layer.output_scale).tolist(), "offset": np.asarray(layer.output_offset).tolist(),
+            "payload": "elements_per_word elements, the first in the low bits; above them one `keep` bit each, "
+                       "then `last`",
         },
     }
+    if arch.loadable:
+        found["load"] = {
+            "port": "load", "bits": 64,
+            "payload": "memory number (16 bits), then row (16), then data (32), from the low bits; see images/map.json",
+        }
+    return found
 
 
 def _order(image: bool) -> str:
