@@ -1,9 +1,12 @@
 """Settings and fixtures that all tests share."""
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+from bundles import Bundle, make_bundle
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -32,3 +35,10 @@ def shared_models() -> Path:
 def shared_data() -> Path:
     """The folder of data sets beside the checkout; skips where there is none."""
     return _beside("data")
+
+
+@pytest.fixture(scope="session")
+def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """Build folders by their names in `bundles.CASES`, each written once: to be read, not changed."""
+    path = tmp_path_factory.mktemp("bundles")
+    return cache(lambda name: make_bundle(path, name))

@@ -2,7 +2,7 @@
 
 import pytest
 from axis import run_bench, skip_without, write_bench
-from bundles import CASES, make_bundle
+from bundles import CASES
 
 from dovetail.sim import Engine
 
@@ -11,8 +11,8 @@ VERILATED = ("signed", "narrow", "image")
 
 
 @pytest.fixture(scope="module")
-def bundle(request, tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("build"), request.param)
+def bundle(request, bundle_of):
+    return bundle_of(request.param)
 
 
 def sources(bundle):
@@ -36,9 +36,9 @@ def test_golden(bundle, tmp_path, engine):
     ("* element +: ", "* element + 1 +: "),
     (".rst(~aresetn)", ".rst(1'b0)"),
 ])
-def test_planted_fault(tmp_path, right, wrong):
+def test_planted_fault(bundle_of, tmp_path, right, wrong):
     skip_without(Engine.ICARUS)
-    bundle = make_bundle(tmp_path, "signed")
+    bundle = bundle_of("signed")
     write_bench(tmp_path, bundle)
     axis, network = sources(bundle)
     text = axis.read_text()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from axis import beats
 from board_model import Clock, Faults, ModelBoard, ModelLine, frame, frames
-from bundles import CASES, make_bundle
+from bundles import CASES
 from c_driver import Status, compile_driver
 
 from dovetail.boards.host.codes import input_format, output_format
@@ -26,18 +26,18 @@ SOME = 40
 
 
 @pytest.fixture(scope="module", params=CASES)
-def built(request, tmp_path_factory):
+def built(request, bundle_of, tmp_path_factory):
     """A build folder, and its C files compiled."""
     work = tmp_path_factory.mktemp("build")
-    bundle = make_bundle(work, request.param)
+    bundle = bundle_of(request.param)
     return bundle, compile_driver(bundle.folder, work)
 
 
 @pytest.fixture(scope="module")
-def signed(tmp_path_factory):
+def signed(bundle_of, tmp_path_factory):
     """The loadable perceptron, for the driver."""
     work = tmp_path_factory.mktemp("build")
-    bundle = make_bundle(work, "signed")
+    bundle = bundle_of("signed")
     return bundle, compile_driver(bundle.folder, work)
 
 
@@ -296,10 +296,10 @@ def test_endless_garbage(signed):
     assert driver.hello()[0] is Status.NO_ANSWER
 
 
-def test_other_board(signed, tmp_path):
+def test_other_board(signed, bundle_of):
     """Another design says so before anything is sent to it."""
     bundle, driver = signed
-    connect(driver, ModelBoard(make_bundle(tmp_path, "empty").plan))
+    connect(driver, ModelBoard(bundle_of("empty").plan))
     assert driver.hello()[0] is Status.WRONG_DESIGN
 
 

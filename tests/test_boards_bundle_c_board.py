@@ -4,7 +4,6 @@ import os
 import select
 
 import numpy as np
-from bundles import make_bundle
 from c_driver import Status, compile_driver
 from emulation import opened, running
 
@@ -15,9 +14,9 @@ from dovetail.hw.link.hosted import HostedNetwork
 BAUD, CLOCK_HZ = 3_000_000, 12_000_000
 
 
-def test_board(tmp_path):
+def test_board(bundle_of, tmp_path):
     """Images in the model's order, codes of two octets; a load, and the same again."""
-    bundle = make_bundle(tmp_path, "image")
+    bundle = bundle_of("image")
     driver = compile_driver(bundle.folder, tmp_path)
     driver.set_images([file.read_bytes() for file in sorted((bundle.folder / "images").glob("*.bin"))])
     link = link_arch(bundle.plan, clock_hz=CLOCK_HZ, baud=BAUD)

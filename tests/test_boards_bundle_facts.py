@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from bundles import CASES, make_bundle
+from bundles import CASES
 
 from dovetail.boards.build_folder import read_build
 from dovetail.boards.bundle.facts import Border, facts_of
@@ -15,8 +15,8 @@ def memory(depth):
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("build"), "signed").plan
+def plan(bundle_of):
+    return bundle_of("signed").plan
 
 
 @pytest.mark.parametrize(("bits", "is_signed", "octets", "low", "high", "c_type"), [
@@ -34,9 +34,9 @@ def test_rows_beyond_the_link(plan, depth, sendable):
     assert facts_of(plan, memory(depth)).sendable == sendable
 
 
-def test_interface_is_that_of_the_facts(tmp_path):
+def test_interface_is_that_of_the_facts(bundle_of):
     for name in CASES:
-        bundle = make_bundle(tmp_path, name)
+        bundle = bundle_of(name)
         interface, facts = read_build(bundle.folder).manifest["interface"], facts_of(bundle.plan, {})
         for port, count, width, border in (
                 ("input", "codes_per_frame", "codes_per_word", facts.given),

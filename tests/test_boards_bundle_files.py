@@ -19,8 +19,8 @@ INTEGRATE = ["litex_network.py", "network.c", "network.h", "network_axis.v", "te
 
 
 @pytest.fixture(scope="module", params=CASES)
-def bundle(request, tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("build"), request.param)
+def bundle(request, bundle_of):
+    return bundle_of(request.param)
 
 
 def quiet(command, folder, environment=None):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from axis import skip_without
-from bundles import make_bundle
 from commands import contents
 
 from dovetail.sim import Engine
@@ -17,9 +16,9 @@ pytest.importorskip("fusesoc", reason="fusesoc is not installed")
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+def bundle(bundle_of):
     """One whose bench reads memory images, too."""
-    return make_bundle(tmp_path_factory.mktemp("build"), "empty")
+    return bundle_of("empty")
 
 
 def fusesoc(folder: Path, work: Path, target: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 from axis import run_bench, skip_without, write_bench
-from bundles import make_bundle
 
 from dovetail.sim import Engine
 
@@ -20,9 +19,9 @@ PORTS = {"aclk": "sys_clk", "aresetn": "sys_rst"} | {
 
 
 @pytest.mark.parametrize("name", ["perceptron", "empty", "image"])
-def test_golden(tmp_path, name):
+def test_golden(bundle_of, tmp_path, name):
     skip_without(Engine.ICARUS)
-    bundle = make_bundle(tmp_path, name)
+    bundle = bundle_of(name)
     source = bundle.folder / "integrate"
     done = subprocess.run([sys.executable, "-W", "error", str(source / "litex_network.py")], cwd=tmp_path,
                           capture_output=True, text=True)
@@ -36,9 +35,9 @@ def test_golden(tmp_path, name):
     assert run.returncode == 0 and "PASS: " in run.stdout, run.stdout + run.stderr
 
 
-def test_sources_reach_the_platform(tmp_path):
+def test_sources_reach_the_platform(bundle_of, tmp_path):
     """As `platform` of a LiteX design has it."""
-    bundle = make_bundle(tmp_path, "perceptron")
+    bundle = bundle_of("perceptron")
     script = """
 import sys
 sys.path.insert(0, sys.argv[1])
