@@ -7,18 +7,17 @@ import subprocess
 import numpy as np
 import pytest
 from axis import beats
-from board_model import Clock, Faults, ModelBoard, ModelLine, frame, frames
+from board_model import frame, frames
 from bundles import CASES
-from c_driver import Status, compile_driver
+from c_driver import compile_driver
 
 from dovetail.boards.host.codes import input_format, output_format
 from dovetail.boards.host.identity import design_id
 from dovetail.hw.layouts import activation_shape, frame_layout
 from dovetail.hw.link.contents import contents_crc, load_messages
-from dovetail.hw.link.messages import MOST_LOAD_WORDS, VERSION, Reason
+from dovetail.hw.link.messages import MOST_LOAD_WORDS, VERSION
 from dovetail.hw.memory_map import memory_map
 from dovetail.hw.network import result_shape
-from dovetail.sim import golden
 from dovetail.sim.payload import pack
 from dovetail.sim.verify import frames_to_words
 
@@ -30,14 +29,6 @@ def built(request, bundle_of, tmp_path_factory):
     """A build folder, and its C files compiled."""
     work = tmp_path_factory.mktemp("build")
     bundle = bundle_of(request.param)
-    return bundle, compile_driver(bundle.folder, work)
-
-
-@pytest.fixture(scope="module")
-def signed(bundle_of, tmp_path_factory):
-    """The loadable perceptron, for the driver."""
-    work = tmp_path_factory.mktemp("build")
-    bundle = bundle_of("signed")
     return bundle, compile_driver(bundle.folder, work)
 
 
@@ -218,107 +209,3 @@ def test_header_in_cpp(built, tmp_path):
     done = subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I",
                            str(built[0].folder / "integrate"), "user.cc"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-# ------------------------------------------------------------------------------------------------ a board at the line
-
-
-def connect(driver, board, faults=None, *, seed=0, attempts=3):
-    """The driver at a line to a board; a read waits for 5 ms at most."""
-    line = ModelLine(board.feed, faults=faults, seed=seed, clock=Clock())
-    driver.open(line.write, lambda: next(iter(line.read()), -1), tag=seed << 16, attempts=attempts)
-    return line
-
-
-def test_inferences(signed):
-    bundle, driver = signed
-    connect(driver, ModelBoard(bundle.plan))
-    status, hello = driver.hello()
-    assert (status, hello.loadable, hello.loaded, hello.window) == (Status.OK, 1, 1, 2)
-    assert hello.contents == contents_crc(memory_map(bundle.plan.arch, bundle.plan.images))
-    for codes, expected in zip(bundle.codes, bundle.outputs, strict=True):
-        status, elements = driver.infer(codes)
-        assert status is Status.OK
-        np.testing.assert_array_equal(elements, expected)
-
-
-def test_tag_wraps(signed):
-    bundle, driver = signed
-    line = connect(driver, ModelBoard(bundle.plan))
-    driver.open(line.write, lambda: next(iter(line.read()), -1), tag=0xffff_ffff)
-    assert driver.hello()[0] is driver.infer(bundle.codes[0])[0] is Status.OK
-
-
-def test_load(signed):
-    bundle, driver = signed
-    board = ModelBoard(bundle.plan, loaded=False)
-    connect(driver, board)
-    assert driver.infer(bundle.codes[0])[0] is Status.NOT_LOADED
-    driver.set_images([file.read_bytes() for file in sorted((bundle.folder / "images").glob("*.bin"))])
-    assert driver.load_all() is Status.OK
-    status, hello = driver.hello()
-    assert (status, hello.loaded) == (Status.OK, 1)
-    status, elements = driver.infer(bundle.codes[1])
-    assert status is Status.OK
-    np.testing.assert_array_equal(elements, bundle.outputs[1])
-
-
-@pytest.mark.parametrize("faults", [
-    Faults(lost=0.01), Faults(changed=0.01), Faults(doubled=0.01), Faults(cut=0.2), Faults(noise=0.02),
-    Faults(late=0.02), Faults(lost=0.003, changed=0.003, doubled=0.003, cut=0.05, noise=0.005, late=0.01),
-], ids=str)
-def test_faults(signed, faults):
-    """Every result is right, or there is none; with some patience there always is one."""
-    bundle, driver = signed
-    board, right = ModelBoard(bundle.plan, loaded=False), 0
-    connect(driver, board, faults, seed=3, attempts=50)
-    driver.set_images([file.read_bytes() for file in sorted((bundle.folder / "images").glob("*.bin"))])
-    assert driver.load_all() is Status.OK
-    codes = random_codes(bundle)
-    for row, expected in zip(codes, golden.run(bundle.plan.network, codes)[-1].outputs, strict=True):
-        status, elements = driver.infer(row)
-        assert status is Status.OK
-        np.testing.assert_array_equal(elements, expected)
-        right += 1
-    assert right == SOME and board.inferred >= SOME
-
-
-def test_nobody_there(signed):
-    bundle, driver = signed
-    line = connect(driver, ModelBoard(bundle.plan))
-    line.dead = True
-    assert driver.hello()[0] is driver.infer(bundle.codes[0])[0] is Status.NO_ANSWER
-
-
-def test_endless_garbage(signed):
-    _, driver = signed
-    driver.open(lambda octets: None, lambda: 0x55)
-    assert driver.hello()[0] is Status.NO_ANSWER
-
-
-def test_other_board(signed, bundle_of):
-    """Another design says so before anything is sent to it."""
-    bundle, driver = signed
-    connect(driver, ModelBoard(bundle_of("empty").plan))
-    assert driver.hello()[0] is Status.WRONG_DESIGN
-
-
-@pytest.mark.parametrize(("answer", "expected"), [
-    (lambda tag: frame(0x81, tag, bytes([2]) + bytes(21)), Status.WRONG_VERSION),
-    (lambda tag: frame(0x81, tag, bytes([1]) + bytes(20)), Status.WRONG_ANSWER),
-    (lambda tag: frame(0x81, tag, b""), Status.WRONG_ANSWER),
-    (lambda tag: frame(0x82, tag, bytes(22)), Status.WRONG_ANSWER),
-    (lambda tag: frame(0xff, tag, bytes([Reason.UNKNOWN])), Status.REFUSED_CALL),
-    (lambda tag: frame(0x81, tag + 1, bytes([1]) + bytes(21)), Status.NO_ANSWER),
-])
-def test_strange_answers(signed, answer, expected):
-    _, driver = signed
-    coming = []
-
-    def write(octets):
-        coming.extend(answer(int.from_bytes(octets[2:6], "little")))
-
-    driver.open(write, lambda: coming.pop(0) if coming else -1)
-    assert driver.hello()[0] is expected
-    assert driver.library.reason() == (Reason.UNKNOWN if expected is Status.REFUSED_CALL else 0)
-

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ...hw.link.messages import ESCAPE, ESCAPE_XOR, FLAG, MOST_LOAD_WORDS, VERSION, Reason, Reply, Request
 from ...hw.memory_map import MappedMemory
 from ...sw.plan import Plan
+from ..host.frames import OVERHEAD
 from ..host.identity import design_id
 from .facts import Facts, facts_of
 
@@ -29,9 +30,6 @@ _FILES = {
 #: Octets of the body of a HELLO from a board.
 _HELLO_OCTETS = 22
 
-#: Octets of a frame between its flags, besides its body.
-_OVERHEAD = 9
-
 
 def write_bundle(folder: Path, plan: Plan, memories: dict[str, MappedMemory]) -> None:
     """Write wrappers, tests, driver and the README of a build folder.
@@ -46,10 +44,9 @@ def write_bundle(folder: Path, plan: Plan, memories: dict[str, MappedMemory]) ->
     """
     facts = facts_of(plan, memories)
     design = design_id(plan.arch, plan.images).to_bytes(8, "little")
-    values = {field: getattr(facts, field) for field in Facts.__dataclass_fields__} | _link(facts) | {
+    values = vars(facts) | _link(facts) | {
         "design": [f"0x{octet:02X}" for octet in design],
-        "loaded": [f"images/{name}.hex" for name, _ in facts.empty],
-        "folder": FOLDER,
+        "loaded": [f"images/{name}.hex" for name, _ in facts.empty], "folder": FOLDER,
     }
     environment = Environment(
         loader=PackageLoader("dovetail.boards.bundle"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -69,7 +66,7 @@ def _link(facts: Facts) -> dict[str, object]:
         "version": VERSION, "flag": FLAG, "escape": ESCAPE, "escape_xor": ESCAPE_XOR, "load_words": MOST_LOAD_WORDS,
         "hello_octets": _HELLO_OCTETS, "requests": list(Request), "replies": list(Reply),
         "not_loaded": int(Reason.NOT_LOADED),
-        "most_octets": _OVERHEAD + max(result, _HELLO_OCTETS),
+        "most_octets": OVERHEAD + max(result, _HELLO_OCTETS),
         "request_octets": max(infer, load if facts.sendable else 0),
     }
 
