@@ -68,7 +68,7 @@ def test_constants(built):
     assert {name: found[name] for name in ("CODES", "CODE_BITS", "CODE_SIGNED", "INFER_OCTETS", "CODES_PER_WORD")} == {
         "CODES": given.count, "CODE_BITS": given.bits, "CODE_SIGNED": given.signed, "INFER_OCTETS": given.body,
         "CODES_PER_WORD": arch.input_width}
-    assert (found["CODE_LOW"], found["CODE_HIGH"]) == given.range
+    assert (found["CODE_LOW"], found["CODE_HIGH"]) == network.input_range
     assert {name: found[name] for name in ("ELEMENTS", "ELEMENT_BITS", "ELEMENT_SIGNED", "RESULT_OCTETS")} == {
         "ELEMENTS": result.count, "ELEMENT_BITS": result.bits, "ELEMENT_SIGNED": result.signed,
         "RESULT_OCTETS": result.body}

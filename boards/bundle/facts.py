@@ -52,16 +52,6 @@ class Border:
         return self.pixels * ceil_div(self.channels, self.width)
 
     @property
-    def low(self) -> int:
-        """The least number of so many bits."""
-        return -(1 << self.bits - 1) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """The greatest number of so many bits."""
-        return (1 << self.bits - self.signed) - 1
-
-    @property
     def c_type(self) -> str:
         """The narrowest type of C99 that holds an element."""
         bits = next(bits for bits in (8, 16, 32, 64) if self.bits <= bits)
@@ -77,6 +67,8 @@ class Facts:
     name : str
         The model's, with nothing in it but letters, digits and ``_``.
     given, result : Border
+    low, high : int
+        The least and the greatest code that the model's input can be.
     scale, origin : float
         Of a code: real value = code x scale + origin.
     scales, offsets : tuple of float
@@ -91,6 +83,8 @@ class Facts:
     name: str
     given: Border
     result: Border
+    low: int
+    high: int
     scale: float
     origin: float
     scales: tuple[float, ...]
@@ -124,7 +118,7 @@ def facts_of(plan: Plan, memories: dict[str, MappedMemory]) -> Facts:
                      channels=first.elements),
         result=Border(bits=element.width, signed=element.signed, width=last.select.width, pixels=last.pixels,
                       channels=layer.kernels),
-        scale=network.input_scale, origin=network.input_origin,
+        low=network.input_range[0], high=network.input_range[1], scale=network.input_scale, origin=network.input_origin,
         scales=_of_channels(layer.output_scale, layer.kernels),
         offsets=_of_channels(layer.output_offset, layer.kernels),
         loadable=arch.loadable, memories=tuple(memories.items()) if arch.loadable else (),
