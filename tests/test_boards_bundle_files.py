@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from commands import contents
 from dovetail.boards.build_folder import read_build
 from dovetail.hw.errors import ToolMissing
 from dovetail.hw.memory_map import memory_map
+from dovetail.hw.yosys import run_yosys
 from dovetail.sim.tools import find_icarus, find_verilator
 
 INTEGRATE = ["litex_network.py", "network.c", "network.h", "network_axis.v", "test_network.py"]
@@ -78,6 +80,14 @@ def test_icarus_takes_verilog_2001(bundle):
     compiler, _ = icarus()
     quiet([compiler, "-g2001", "-Wall", "-t", "null", "-s", "network_axis", "integrate/network_axis.v", "network.v"],
           bundle.folder)
+
+
+def test_yosys(bundle, tmp_path):
+    for name in ("network.v", "integrate/network_axis.v"):
+        shutil.copy(bundle.folder / name, tmp_path)
+    run_yosys("read_verilog network.v network_axis.v; hierarchy -check -top network_axis; proc; check -assert",
+              folder=tmp_path)
+    assert "Warning" not in (tmp_path / "yosys.log").read_text()
 
 
 def test_own_bench(bundle, tmp_path):
