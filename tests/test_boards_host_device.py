@@ -1,5 +1,6 @@
 """The driver against a board in plain Python, over lines that lose, change, double, cut and invent octets."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -329,6 +330,24 @@ def test_codes_come_back(bits, signed, shape, count, data):
     values = [[data.draw(st.integers(least, most)) for _ in range(form.count)] for _ in range(count)]
     given = np.array(values, np.int64).reshape(count, form.count)
     np.testing.assert_array_equal(form.unpack(form.pack(given)), given)
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_adapters_are_asked_to_be_quick(monkeypatch, can):
+    """Those that cannot are used as they are."""
+    master, slave = os.openpty()
+    asked = []
+
+    def ask(self, low):
+        asked.append(low)
+        if not can:
+            raise ValueError("Failed to update ASYNC_LOW_LATENCY flag to True: [Errno 25]")
+
+    monkeypatch.setattr("serial.Serial.set_low_latency_mode", ask, raising=False)
+    open_line(os.ttyname(slave), 1_000_000).close()
+    assert asked == [True]
+    for file in (master, slave):
+        os.close(file)
 
 
 def test_ports_wrong(tmp_path):

@@ -1,6 +1,7 @@
 """The serial line as the host sees it."""
 
 import errno
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -58,7 +59,7 @@ def open_line(port: str, baud: int) -> Line:
     if not port.strip() or "\0" in port:
         raise DovetailError(f"{port!r}: is no serial port's name")
     try:
-        return serial.Serial(port, baud, timeout=READ_SECONDS, write_timeout=_WRITE_SECONDS, exclusive=True)
+        line = serial.Serial(port, baud, timeout=READ_SECONDS, write_timeout=_WRITE_SECONDS, exclusive=True)
     except (OSError, ValueError, OverflowError) as error:
         # Of errors of the port's settings, pyserial keeps the number in their cause alone.
         numbers = [getattr(error, "errno", None), *(error.__context__.args if error.__context__ else ())]
@@ -66,3 +67,7 @@ def open_line(port: str, baud: int) -> Line:
         if number == errno.ENOENT or Path(port).is_dir():
             raise DovetailError(f"{port}: there is no such serial port") from error
         raise DeviceError(f"{port}: {_MEANING.get(number, str(error))}") from error
+    # A USB adapter may hold octets back for 16 ms, to send more at once; drivers that can be asked not to, are.
+    with suppress(AttributeError, NotImplementedError, OSError, ValueError):
+        line.set_low_latency_mode(True)
+    return line
