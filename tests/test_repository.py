@@ -24,9 +24,12 @@ MAY_IMPORT = {
     "hw.adders": {"hw.adders"},
     "hw.arch": {"hw.adders", "hw.arch", "hw.errors"},
     "hw.errors": set(),
+    **{f"hw.link.{name}": {"hw.link.arch", "hw.link.messages", "hw.arch", "hw.errors"}
+       for name in ("arch", "contents", "messages", "sizes")},
     "sim.golden": {"sim.golden", "sw", "hw.adders", "hw.arch", "hw.errors"},
 }
-FREE_OF_AMARANTH = ("sw", "hw.adders", "hw.arch", "hw.errors", "sim.golden")
+FREE_OF_AMARANTH = ("sw", "hw.adders", "hw.arch", "hw.errors", "hw.link.arch", "hw.link.contents", "hw.link.messages",
+                    "hw.link.sizes", "sim.golden")
 
 
 def module_name(path: Path, root: Path) -> str:
