@@ -79,21 +79,23 @@ class Bench:
             await script(ctx, self)
 
         simulator.add_testbench(testbench)
-        simulator.add_testbench(self._listen, background=True)
+        simulator.add_process(self._listen)
         simulator.run()
 
     async def _listen(self, ctx):
-        while True:
-            await ctx.tick()
-            if ctx.get(self.dut.tx):
+        """Look at each bit in its middle; a start bit begins where the line falls."""
+        wait, bits = None, []
+        async for _, _, level in ctx.tick().sample(self.dut.tx):
+            if wait is None:
+                wait = None if level else self.cycles // 2
                 continue
-            await ctx.tick().repeat(self.cycles // 2)
-            octet = 0
-            for bit in range(8):
-                await ctx.tick().repeat(self.cycles)
-                octet |= ctx.get(self.dut.tx) << bit
-            await ctx.tick().repeat(self.cycles)
-            self.received.append(octet if ctx.get(self.dut.tx) else None)
+            wait -= 1
+            if wait == 0:
+                bits.append(level)
+                wait = self.cycles
+                if len(bits) == 10:
+                    self.received.append(sum(bit << place for place, bit in enumerate(bits[1:9])) if level else None)
+                    wait, bits = None, []
 
     async def bits(self, ctx, bits) -> None:
         """Put bits on the line, each ``period`` cycles long, which add up."""

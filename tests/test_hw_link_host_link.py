@@ -22,7 +22,7 @@ from dovetail.hw.link.messages import Reason, Reply, Request
 from dovetail.hw.link.uart import UartReceiver, UartTransmitter
 from dovetail.hw.memory_map import memory_map
 from dovetail.hw.network import NetworkTop
-from dovetail.sim import Simulation
+from dovetail.sim import Engine, Simulation
 from dovetail.sw.plan import plan
 from dovetail.sw.settings import LayerSettings, Settings
 
@@ -75,7 +75,7 @@ def send(simulation, octets, count, *, seed=None):
     """Send octets, None for one that is an error; the first ``count`` octets that come back."""
     line = {"octet": np.array([octet or 0 for octet in octets]),
             "error": np.array([octet is None for octet in octets], int)}
-    return bytes(simulation.run({"i": line}, {"o": count}, stall_seed=seed).outputs["o"].tolist())
+    return bytes(simulation.run({"i": line}, {"o": count}, stall_seed=seed, idle_limit=20_000).outputs["o"].tolist())
 
 
 def exchange(simulation, board, octets, messages, *, seed=None):
@@ -171,7 +171,9 @@ def test_loads(kind):
     assert {Reply.HELLO, Reply.RESULT, Reply.LOAD_DONE, Reply.SEAL_DONE, Reply.REFUSED} == set(kinds)
     refused = {answer[5] for answer in answers if answer[0] == Reply.REFUSED}
     assert refused == {Reason.NOT_LOADED, Reason.NOT_NEXT, Reason.WRONG_CRC}
-    exchange(Simulation(OnOctets(one, link), engine=quickest()), board, octets, requests)
+    # In Verilog the noughts that idle engines add to their sums are unknown where weights are, and stay so.
+    engine = quickest() if kind is None else Engine.CXXRTL
+    exchange(Simulation(OnOctets(one, link), engine=engine), board, octets, requests)
 
 
 @pytest.mark.parametrize("window", [1, 2, 3])
