@@ -153,13 +153,13 @@ def test_size(depth, block_rams):
 @pytest.mark.parametrize(("given", "message"), [
     ({"depth": 1}, r"^depth must be a power of two from 2 on, not 1$"),
     ({"depth": 48}, r"^depth must be a power of two from 2 on, not 48$"),
-    ({"frames": 0}, r"^frames must be at least 1, not 0$"),
+    ({"frames": 1}, r"^frames must be at least 2, not 1$"),
     ({"trailer": -1}, r"^trailer must be at least 0 and less than depth \(16\), not -1$"),
     ({"trailer": 16}, r"^trailer must be at least 0 and less than depth \(16\), not 16$"),
 ])
 def test_wrong(given, message):
     with pytest.raises(ValueError, match=message):
-        CheckedFifo(**{"depth": 16, "frames": 1} | given)
+        CheckedFifo(**{"depth": 16, "frames": 2} | given)
 
 
 class TestTags:
