@@ -15,7 +15,7 @@ from dovetail.sw.network import Layer, Network, Scale, Stage, Thresholds
 from dovetail.sw.window import Window
 
 __all__ = ["STAGES", "EngineCase", "EngineLog", "check_cycles", "make_cnn", "make_engine", "make_mask", "make_network",
-           "make_stage", "make_vectors", "pair_beats", "run_engine", "shuffled"]
+           "make_stage", "make_vectors", "pair_beats", "retrained", "run_engine"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -356,13 +356,18 @@ def make_cnn(rng: np.random.Generator, *, image: tuple[int, int, int], layers: S
                    sha256="0" * 64)
 
 
-def shuffled(network: Network, seed: int) -> Network:
-    """The same masks and ranges of sums, other weights: those of every kernel in another order."""
-    rng = np.random.default_rng(seed)
+def retrained(network: Network, rng: np.random.Generator) -> Network:
+    """The network with other numbers that need no other widths: weights of a kernel change places, kernels their
+    stages' parameters, and every bias is a little smaller."""
     layers = []
     for layer in network.layers:
         weights = layer.weights.copy()
         for kernel, mask in zip(weights, layer.mask, strict=True):
             kernel[mask] = rng.permutation(kernel[mask])
-        layers.append(replace(layer, weights=weights))
+        turned = np.roll(np.arange(layer.kernels), 1)
+        stages = tuple(
+            replace(stage, values=stage.values[turned]) if isinstance(stage, Thresholds)
+            else replace(stage, multiplier=stage.multiplier[turned], offset=stage.offset[turned]
+                         if isinstance(stage.offset, np.ndarray) else stage.offset) for stage in layer.stages)
+        layers.append(replace(layer, weights=weights, bias=layer.bias - np.sign(layer.bias), stages=stages))
     return replace(network, layers=tuple(layers))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, ClockDomain, Module, Signal
+from amaranth.hdl import Assert, Assume, ClockDomain, Module, Signal, Value
 from amaranth.lib import stream, wiring
 
 from dovetail.hw.yosys import run_yosys
@@ -27,8 +27,8 @@ class Spec(wiring.Component):
 def _stalled(m: Module, port: stream.Interface, name: str):
     """Signals of the stream one cycle ago: valid without ready, and payload."""
     stalled = Signal(name=f"{name}_stalled")
-    before = Signal(len(port.payload.as_value()), name=f"{name}_before")
-    m.d.sync += [stalled.eq(port.valid & ~port.ready), before.eq(port.payload.as_value())]
+    before = Signal(len(Value.cast(port.payload)), name=f"{name}_before")
+    m.d.sync += [stalled.eq(port.valid & ~port.ready), before.eq(Value.cast(port.payload))]
     return stalled, before
 
 
@@ -38,7 +38,7 @@ def check_stream(m: Module, port: stream.Interface, name: str) -> None:
     with m.If(stalled):
         m.d.comb += [
             Assert(port.valid, f"{name}: valid stays until the transfer"),
-            Assert(port.payload.as_value() == before, f"{name}: the payload stays until the transfer"),
+            Assert(Value.cast(port.payload) == before, f"{name}: the payload stays until the transfer"),
         ]
 
 
@@ -46,7 +46,7 @@ def assume_stream(m: Module, port: stream.Interface, name: str) -> None:
     """Have the environment keep valid and payload until the transfer."""
     stalled, before = _stalled(m, port, name)
     with m.If(stalled):
-        m.d.comb += [Assume(port.valid), Assume(port.payload.as_value() == before)]
+        m.d.comb += [Assume(port.valid), Assume(Value.cast(port.payload) == before)]
 
 
 def prove(spec: Spec, folder: Path, *, depth: int, induction: bool = False) -> tuple[int, str]:

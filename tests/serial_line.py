@@ -55,12 +55,14 @@ def decode(octets) -> tuple[list[bytes], int]:
 class Bench:
     """A design with pins ``rx`` and ``tx`` in Amaranth's simulator; ``script(ctx, bench)`` plays the host.
 
-    ``cycles`` are those of the board's bits; ``period`` those of the host's, with a fraction if need be.
+    ``cycles`` are those of the board's bits; ``period`` those of the host's, with a fraction if need be, of which
+    ``time`` is what has not been waited for.
     """
 
     dut: object
     cycles: int
     period: float = 0.0
+    time: float = 0.0
     received: list = field(default_factory=list)
     domain: ClockDomain = field(default_factory=lambda: ClockDomain("sync"))
 
@@ -73,33 +75,35 @@ class Bench:
         self.period = self.period or self.cycles
 
         async def testbench(ctx):
+            ctx.set(self.dut.rx, 1)
             await script(ctx, self)
 
         simulator.add_testbench(testbench)
-        simulator.add_testbench(self._listen, background=True)
+        simulator.add_process(self._listen)
         simulator.run()
 
     async def _listen(self, ctx):
-        while True:
-            await ctx.tick()
-            if ctx.get(self.dut.tx):
+        """Look at each bit in its middle; a start bit begins where the line falls."""
+        wait, bits = None, []
+        async for _, _, level in ctx.tick().sample(self.dut.tx):
+            if wait is None:
+                wait = None if level else self.cycles // 2
                 continue
-            await ctx.tick().repeat(self.cycles // 2)
-            octet = 0
-            for bit in range(8):
-                await ctx.tick().repeat(self.cycles)
-                octet |= ctx.get(self.dut.tx) << bit
-            await ctx.tick().repeat(self.cycles)
-            self.received.append(octet if ctx.get(self.dut.tx) else None)
+            wait -= 1
+            if wait == 0:
+                bits.append(level)
+                wait = self.cycles
+                if len(bits) == 10:
+                    self.received.append(sum(bit << place for place, bit in enumerate(bits[1:9])) if level else None)
+                    wait, bits = None, []
 
     async def bits(self, ctx, bits) -> None:
-        """Put bits on the line, each ``period`` cycles long."""
-        spent = 0
-        for number, bit in enumerate(bits):
+        """Put bits on the line, each ``period`` cycles long, which add up."""
+        for bit in bits:
             ctx.set(self.dut.rx, bit)
-            until = round((number + 1) * self.period)
-            await ctx.tick().repeat(until - spent)
-            spent = until
+            self.time += self.period
+            cycles, self.time = divmod(self.time, 1)
+            await ctx.tick().repeat(int(cycles))
 
     async def send(self, ctx, octets, *, stop: int = 1) -> None:
         for octet in octets:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from board_model import Clock, Faults, ModelBoard, ModelLine, frame
-from builders import make_cnn, make_network, shuffled
+from builders import make_cnn, make_network, retrained
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +31,8 @@ def plans(*, loadable=True, signed=False):
                            input_signed=signed)
     fixed = {name: LayerSettings(lanes=2, banks=1, drain_width=2) for name in ("fc0", "fc1")}
     settings = Settings(loadable=loadable, layers=fixed)
-    return [plan(one, settings) for one in (network, shuffled(network, 1), shuffled(network, 2))]
+    others = [retrained(network, np.random.default_rng(seed)) for seed in (1, 2)]
+    return [plan(one, settings) for one in (network, *others)]
 
 
 FIRST, SECOND, THIRD = plans()

@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 import pytest
 from board_model import Faults, frame
-from builders import shuffled
+from builders import retrained
 from emulation import SpoiledLine, opened, read, running
 
 from dovetail.boards.host.device import Device
@@ -42,7 +42,8 @@ def digits():
         samples = load_samples(folder / "digits_test.npz", compiled.model.input_shape)
     codes = input_codes(compiled.network, samples.x, samples.scale)
     # Without calibration data, so that both are planned alike.
-    first, second = (plan(network, settings) for network in (compiled.network, shuffled(compiled.network, 1)))
+    other = retrained(compiled.network, np.random.default_rng(1))
+    first, second = (plan(network, settings) for network in (compiled.network, other))
     return first, second, codes
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
-from builders import make_cnn, make_network
+from builders import make_cnn, make_network, retrained
 from models import evaluate
 
 from dovetail.hw.arch import Mode, ceil_div
@@ -17,7 +17,6 @@ from dovetail.hw.network import NetworkTop
 from dovetail.sim import Engine, golden
 from dovetail.sim.tools import find_icarus, find_verilator
 from dovetail.sim.verify import NetworkSimulation
-from dovetail.sw.network import Thresholds
 from dovetail.sw.plan import plan
 from dovetail.sw.positions import pixel_vectors
 from dovetail.sw.settings import LayerSettings, Settings
@@ -242,23 +241,6 @@ def test_loaded_network_is_the_other_network(sets, stages):
 
     Bench(one).run(script)
     assert got == [outputs(one, frames), outputs(two, frames), outputs(one, frames)]
-
-
-def retrained(network, rng):
-    """The network with other numbers that need no other widths: weights of a kernel change places, kernels their
-    stages' parameters, and every bias is a little smaller."""
-    layers = []
-    for layer in network.layers:
-        weights = layer.weights.copy()
-        for kernel, mask in zip(weights, layer.mask, strict=True):
-            kernel[mask] = rng.permutation(kernel[mask])
-        turned = np.roll(np.arange(layer.kernels), 1)
-        stages = tuple(
-            replace(stage, values=stage.values[turned]) if isinstance(stage, Thresholds)
-            else replace(stage, multiplier=stage.multiplier[turned], offset=stage.offset[turned]
-                         if isinstance(stage.offset, np.ndarray) else stage.offset) for stage in layer.stages)
-        layers.append(replace(layer, weights=weights, bias=layer.bias - np.sign(layer.bias), stages=stages))
-    return replace(network, layers=tuple(layers))
 
 
 # Name: (options of the network, mode)

@@ -24,14 +24,17 @@ MAY_IMPORT = {
     "hw.adders": {"hw.adders"},
     "hw.arch": {"hw.adders", "hw.arch", "hw.errors"},
     "hw.errors": set(),
+    **{f"hw.link.{name}": {"hw.link.arch", "hw.link.messages", "hw.arch", "hw.errors"}
+       for name in ("arch", "contents", "messages", "sizes")},
     "sim.golden": {"sim.golden", "sw", "hw.adders", "hw.arch", "hw.errors"},
     "boards.host.codes": {"hw.arch"},
     "boards.host.exchange": {"boards.host.frames", "boards.host.line", "hw.errors", "hw.link.messages"},
     "boards.host.frames": {"hw.link.messages"},
     "boards.host.line": {"hw.errors"},
 }
-FREE_OF_AMARANTH = ("sw", "hw.adders", "hw.arch", "hw.errors", "sim.golden", "boards.host.codes",
-                    "boards.host.exchange", "boards.host.frames", "boards.host.line")
+FREE_OF_AMARANTH = ("sw", "hw.adders", "hw.arch", "hw.errors", "hw.link.arch", "hw.link.contents", "hw.link.messages",
+                    "hw.link.sizes", "sim.golden", "boards.host.codes", "boards.host.exchange", "boards.host.frames",
+                    "boards.host.line")
 
 
 def module_name(path: Path, root: Path) -> str:

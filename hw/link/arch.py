@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
-__all__ = ["LEAST_CYCLES_PER_BIT", "LinkArch"]
+__all__ = ["BAUD_TOLERANCE", "LEAST_CYCLES_PER_BIT", "LinkArch"]
 
 #: Clock cycles that a bit of the serial line lasts at least: the receiver takes a vote in its middle.
 LEAST_CYCLES_PER_BIT = 4
+
+#: A line may be one part in so many off its rate, because its cycles are whole; the host's end has its own share.
+BAUD_TOLERANCE = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,8 @@ class LinkArch:
     Raises
     ------
     ValueError
-        If a number is out of range, or a bit is shorter than `LEAST_CYCLES_PER_BIT`.
+        If a number is out of range, a bit is shorter than `LEAST_CYCLES_PER_BIT`, or ``baud`` is more than a
+        `BAUD_TOLERANCE`th off what the clock can make.
     """
 
     clock_hz: int
@@ -45,6 +49,9 @@ class LinkArch:
         if self.cycles_per_bit < LEAST_CYCLES_PER_BIT:
             raise ValueError(f"baud must be at most a {LEAST_CYCLES_PER_BIT}th of clock_hz ({self.clock_hz}), "
                              f"not {self.baud!r}")
+        if BAUD_TOLERANCE * abs(self.cycles_per_bit * self.baud - self.clock_hz) > self.clock_hz:
+            raise ValueError(f"baud must be within {100 // BAUD_TOLERANCE} % of what whole cycles of clock_hz "
+                             f"({self.clock_hz}) make, not {self.baud!r}")
 
     @property
     def cycles_per_bit(self) -> int:

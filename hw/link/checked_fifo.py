@@ -25,7 +25,7 @@ class CheckedFifo(wiring.Component):
     depth : int
         Octets; a power of two.
     frames : int
-        How many frames there may be, with the one that is read.
+        How many frames there may be, with the one that is read; at least 2.
     trailer : int
         Octets at the end of each frame that are not for the reader; a good frame has more.
 
@@ -45,8 +45,8 @@ class CheckedFifo(wiring.Component):
     def __init__(self, *, depth: int, frames: int, trailer: int = 0):
         if depth < 2 or depth & depth - 1:
             raise ValueError(f"depth must be a power of two from 2 on, not {depth!r}")
-        if frames < 1:
-            raise ValueError(f"frames must be at least 1, not {frames!r}")
+        if frames < 2:
+            raise ValueError(f"frames must be at least 2, not {frames!r}")
         if not 0 <= trailer < depth:
             raise ValueError(f"trailer must be at least 0 and less than depth ({depth}), not {trailer!r}")
         self._depth, self._frames, self._trailer = depth, frames, trailer

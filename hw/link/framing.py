@@ -20,7 +20,7 @@ class Deframer(wiring.Component):
 
     What is between two flags comes out octet by octet, the CRC with it, then `Part.GOOD` or `Part.BAD`: where the CRC
     is wrong, where it is too short for a message, where an octet was an error, or where it was aborted. Nothing comes
-    for two flags one behind the other. Takes ten cycles for an octet.
+    for two flags one behind the other. Takes nine cycles for an octet.
 
     Members
     -------
@@ -86,7 +86,7 @@ class Deframer(wiring.Component):
 class Framer(wiring.Component):
     """Makes frames of messages: a flag, the octets and their CRC with stuffing, a flag.
 
-    Takes nine cycles more for an octet than the receiver.
+    Has an octet every nine cycles.
 
     Members
     -------

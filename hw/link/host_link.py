@@ -47,7 +47,7 @@ class HostLink(wiring.Component):
     Members
     -------
     i : In(stream.Signature(line_layout))
-        At most an octet in ten cycles, or it waits.
+        Takes an octet every nine cycles.
     o : Out(stream.Signature(8))
     frames : Out(stream.Signature(frame_layout(..., keep=False)))
     results : In(stream.Signature(frame_layout(..., keep=True)))

@@ -50,8 +50,7 @@ class HostedNetwork(wiring.Component):
 
     def __init__(self, arch: NetworkArch, images: Sequence[LayerImages], *, link: LinkArch):
         self._arch, self._images, self._link = arch, tuple(images), link
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "loaded": Out(1), "working": Out(1),
-                          "dropped": Out(1)})
+        super().__init__({"rx": In(1), "tx": Out(1), "loaded": Out(1), "working": Out(1), "dropped": Out(1)})
 
     def elaborate(self, platform):
         m = Module()

@@ -51,7 +51,7 @@ class Tags(wiring.Component):
             return tag
 
         writing, reading = counters("write", self.i.valid), counters("read", self.o.ready)
-        m.d.comb += [self.i.ready.eq(1), self.o.valid.eq(1), self.o.payload.eq(Array(tags)[reading][:8])]
+        m.d.comb += [self.i.ready.eq(1), self.o.valid.eq(1), self.o.payload.eq(Array(tag[:8] for tag in tags)[reading])]
         for number, tag in enumerate(tags):
             with m.If((self.i.valid & (writing == number)) | (self.o.ready & (reading == number))):
                 m.d.sync += tag.eq(Cat(tag[8:], self.i.payload))

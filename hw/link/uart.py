@@ -37,7 +37,7 @@ class UartReceiver(wiring.Component):
     Members
     -------
     rx : In(1)
-        The pin; asynchronous.
+        The pin; asynchronous, and high while nothing is sent.
     o : Out(stream.Signature(line_layout))
     """
 
@@ -46,7 +46,7 @@ class UartReceiver(wiring.Component):
 
     def __init__(self, *, cycles_per_bit: int):
         self._cycles = _check(cycles_per_bit)
-        super().__init__({"rx": In(1, init=1), "o": Out(stream.Signature(line_layout))})
+        super().__init__({"rx": In(1), "o": Out(stream.Signature(line_layout))})
 
     def elaborate(self, platform):
         m = Module()
@@ -87,8 +87,11 @@ class UartReceiver(wiring.Component):
                     with m.Else():
                         m.d.sync += [self.o.valid.eq(1), self.o.p.octet.eq(octet), self.o.p.error.eq(lost | ~vote),
                                      lost.eq(0)]
-                    m.next = "HIGH"
-            with m.State("HIGH"):
+                    # At once, because the next start bit of a host that is too fast may come half a bit from now.
+                    m.next = "IDLE"
+                    with m.If(~vote):
+                        m.next = "LOW"
+            with m.State("LOW"):
                 with m.If(vote):
                     m.next = "IDLE"
         return m
@@ -113,7 +116,7 @@ class UartTransmitter(wiring.Component):
 
     def __init__(self, *, cycles_per_bit: int):
         self._cycles = _check(cycles_per_bit)
-        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
+        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
