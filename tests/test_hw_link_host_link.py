@@ -109,7 +109,7 @@ def test_any_requests(built):
     simulation = Simulation(OnOctets(built, link_of(built)), engine=quickest())
     for seed in (None, 1):
         dice, board = random.Random(seed), Board(built, link=link_of(built))
-        requests = calls(dice, built, 30)
+        requests = calls(dice, built, 20)
         exchange(simulation, board, [octet for request in requests for octet in [*frame(request), *REST]], requests,
                  seed=seed)
 

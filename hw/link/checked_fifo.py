@@ -81,12 +81,12 @@ class CheckedFifo(wiring.Component):
                     m.d.sync += good.eq(end)
 
         # Never reading in a cycle with a write lets synthesis make a block RAM and its register of this, and no more.
-        m.d.comb += [read.addr.eq(taken), self.o.p.left.eq(ends.r_data - taken)]
+        m.d.comb += read.addr.eq(taken)
         with m.If(self.o.valid):
             with m.If(self.o.ready):
                 last = self.o.p.left == 1
                 m.d.comb += ends.r_en.eq(last)
                 m.d.sync += [self.o.valid.eq(0), taken.eq(taken + Mux(last, trailer + 1, 1))]
         with m.Elif(ends.r_rdy & ~write.en):
-            m.d.sync += [self.o.valid.eq(1), self.o.p.octet.eq(read.data)]
+            m.d.sync += [self.o.valid.eq(1), self.o.p.octet.eq(read.data), self.o.p.left.eq(ends.r_data - taken)]
         return m

@@ -63,10 +63,13 @@ class Replies(wiring.Component):
         m = Module()
         link = self._link
         drops, index, reply = Signal(16), Signal(range(HELLO_OCTETS)), Signal(Reply)
-        sent, end = Signal(), Signal()
+        # The next octet of the line is put together before a register, because it comes from far.
+        step, valid, sent, end, out = Signal(), Signal(), Signal(), Signal(), Signal(body_layout)
+        with m.If(step):
+            m.d.sync += [self.o.valid.eq(valid), self.o.payload.eq(out)]
         m.d.comb += [
             reply.eq(Mux(self.answer.valid, self.answer.p.reply, Reply.RESULT)),
-            sent.eq(self.o.valid & self.o.ready), end.eq(sent & self.o.p.last),
+            step.eq(~self.o.valid | self.o.ready), sent.eq(valid & step), end.eq(sent & out.last),
             self.answer.ready.eq(end & (reply != Reply.RESULT)), self.sent.eq(end & (reply == Reply.RESULT)),
         ]
         # Frames may be dropped while the count is on its way, whose two octets have to fit each other.
@@ -86,36 +89,36 @@ class Replies(wiring.Component):
 
         with m.FSM():
             with m.State("TYPE"):
-                m.d.comb += [self.o.valid.eq(self.answer.valid | self.results.valid), self.o.p.octet.eq(reply)]
+                m.d.comb += [valid.eq(self.answer.valid | self.results.valid), out.octet.eq(reply)]
                 with m.If(sent):
                     m.next = "TAG"
                     with m.If(reply == Reply.HELLO):
                         m.d.sync += [told.eq(drops), self.dropped.eq(self.drop)]
             with m.State("TAG"):
                 m.d.comb += [
-                    self.o.valid.eq(self.tag.valid), self.tag.ready.eq(self.o.ready),
-                    self.o.p.octet.eq(self.tag.payload),
-                    self.o.p.last.eq((index == 3) & ((reply == Reply.LOAD_DONE) | (reply == Reply.SEAL_DONE))),
+                    valid.eq(self.tag.valid), self.tag.ready.eq(step),
+                    out.octet.eq(self.tag.payload),
+                    out.last.eq((index == 3) & ((reply == Reply.LOAD_DONE) | (reply == Reply.SEAL_DONE))),
                 ]
                 with m.If(sent):
                     m.d.sync += index.eq(index + 1)
                     with m.If(index == 3):
                         m.d.sync += index.eq(0)
                         m.next = "BODY"
-                    with m.If(self.o.p.last):
+                    with m.If(out.last):
                         m.next = "TYPE"
             with m.State("BODY"):
                 with m.Switch(reply):
                     with m.Case(Reply.RESULT):
-                        m.d.comb += [self.o.valid.eq(self.results.valid), self.results.ready.eq(self.o.ready),
-                                     self.o.payload.eq(self.results.payload)]
+                        m.d.comb += [valid.eq(self.results.valid), self.results.ready.eq(step),
+                                     out.eq(self.results.payload)]
                     with m.Case(Reply.HELLO):
-                        m.d.comb += [self.o.valid.eq(1), self.o.p.octet.eq(hello),
-                                     self.o.p.last.eq(index == HELLO_OCTETS - 1)]
+                        m.d.comb += [valid.eq(1), out.octet.eq(hello),
+                                     out.last.eq(index == HELLO_OCTETS - 1)]
                         with m.If(sent):
                             m.d.sync += index.eq(index + 1)
                     with m.Default():
-                        m.d.comb += [self.o.valid.eq(1), self.o.p.octet.eq(self.answer.p.reason), self.o.p.last.eq(1)]
+                        m.d.comb += [valid.eq(1), out.octet.eq(self.answer.p.reason), out.last.eq(1)]
                 with m.If(end):
                     m.d.sync += index.eq(0)
                     m.next = "TYPE"
