@@ -20,7 +20,7 @@ __all__ = ["implement"]
 
 _REMARKS = {
     Timing.ROUTED: "",
-    Timing.LOWER_BOUND: "With worst delays of multipliers and large memories, which nextpnr does not time here.",
+    Timing.LOWER_BOUND: "With worst delays of the cells that nextpnr does not time in full.",
 }
 
 
