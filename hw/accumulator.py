@@ -8,7 +8,11 @@ from amaranth.utils import ceil_log2
 
 from .arch import AccumulatorKind, bits_for
 
-__all__ = ["AccumulatorFile"]
+__all__ = ["OWN_REGISTER", "AccumulatorFile"]
+
+#: Attribute of a signal whose flip-flops are not to be merged with others that always hold the same. All files of a
+#: lane are in the same half, and one flip-flop for all of their memories would have the longest wires of an engine.
+OWN_REGISTER = "own_register"
 
 
 class AccumulatorFile(wiring.Component):
@@ -84,7 +88,8 @@ class AccumulatorFile(wiring.Component):
         block = self._kind is AccumulatorKind.BLOCK_RAM
 
         # The slot's address, as it comes and one cycle later, beside the product.
-        address, address_now = Signal(word_bits + 1), Signal(word_bits + 1, reset_less=True)
+        address = Signal(word_bits + 1)
+        address_now = Signal(word_bits + 1, reset_less=True, attrs={} if block else {OWN_REGISTER: 1})
         m.d.comb += address.eq(Cat(Mux(self.drain, self.word, self.kid >> column_bits)[:word_bits], self.half))
         m.d.sync += address_now.eq(address)
 

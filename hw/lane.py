@@ -6,8 +6,8 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .accumulator import AccumulatorFile
-from .arch import EngineArch, EngineImages, bits_for
+from .accumulator import OWN_REGISTER, AccumulatorFile
+from .arch import EngineArch, EngineImages, bits_for, ceil_div
 from .layouts import activation_shape, load_layout
 from .replay import ReplayBuffer
 from .rom import Rom
@@ -15,6 +15,10 @@ from .sequencer import RowTable, Sequencer
 from .soft_product import soft_product
 
 __all__ = ["Lane", "Multiplier"]
+
+#: Banks that one copy of a lane's value goes to: with all of them on one register, wires from end to end of a large
+#: device are what its clock waits for.
+_GROUP = 8
 
 
 class Multiplier(wiring.Component):
@@ -162,12 +166,18 @@ class Lane(wiring.Component):
         half_of_drain = delayed(self.half, 3, "half_of_drain")
         half_of_fold = delayed(sequencer.half, 2, "half_of_fold")
         word = delayed(self.word, 3, "word")
-        value = delayed(sequencer.value, 2, "value")
+        value = delayed(sequencer.value, 1, "value")
+        values = []
+        for group in range(ceil_div(arch.banks, _GROUP)):
+            register = Signal.like(sequencer.value, name=f"value_of_group{group}", reset_less=True,
+                                   attrs={OWN_REGISTER: 1} if arch.banks > _GROUP else {})
+            m.d.sync += register.eq(value)
+            values.append(register)
         for bank in range(arch.banks):
             m.submodules[f"bank{bank}"] = multiplier = Multiplier(arch, soft=arch.is_soft(self._lane, bank))
             m.d.comb += [
                 multiplier.slot.eq(weights.data[bank * arch.slot_bits:(bank + 1) * arch.slot_bits]),
-                multiplier.drain.eq(drain), multiplier.word.eq(word), multiplier.value.eq(value),
+                multiplier.drain.eq(drain), multiplier.word.eq(word), multiplier.value.eq(values[bank // _GROUP]),
                 self.sums[bank].eq(multiplier.sums),
             ]
             with m.If(drain):
