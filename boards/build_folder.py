@@ -93,8 +93,9 @@ def check_output(path: Path) -> None:
     if path.is_dir():
         try:
             manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-            ours = {"manifest.json", "plan.toml", *manifest["files"]} if manifest["schema"] == SCHEMA else set()
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            known = manifest["schema"].startswith(SCHEMA.rpartition("/")[0])     # of an older version, too
+            ours = {"manifest.json", "plan.toml", *manifest["files"]} if known else set()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             ours = set()
         for file in sorted(path.rglob("*")):
             name = file.relative_to(path).as_posix()

@@ -12,7 +12,7 @@ from builders import make_network
 from test_sw_records import same
 
 from dovetail.boards import build_folder
-from dovetail.boards.build_folder import read_build, write_build
+from dovetail.boards.build_folder import check_output, read_build, write_build
 from dovetail.cli.simulate import report
 from dovetail.hw.errors import DovetailError
 from dovetail.sim import Engine, golden
@@ -60,6 +60,16 @@ def test_comes_back(written):
         same(mine.packing, others.packing)
         np.testing.assert_array_equal(mine.mask, others.mask)
     assert build.manifest == manifest
+
+
+def test_folder_of_an_older_version_is_replaced(written, tmp_path):
+    path, *_ = written
+    older, manifest = shutil.copytree(path, tmp_path / "net"), json.loads((path / "manifest.json").read_text())
+    (older / "manifest.json").write_text(json.dumps({**manifest, "schema": "dovetail-build/4"}))
+    check_output(older)
+    (older / "manifest.json").write_text(json.dumps({**manifest, "schema": "else/4"}))
+    with pytest.raises(DovetailError, match="which would be lost"):
+        check_output(older)
 
 
 def test_manifest(written):
