@@ -20,7 +20,7 @@ __all__ = ["implement"]
 
 _REMARKS = {
     Timing.ROUTED: "",
-    Timing.LOWER_BOUND: "With worst delays of this device's multipliers and large memories, which nextpnr does not time.",
+    Timing.LOWER_BOUND: "With worst delays of multipliers and large memories, which nextpnr does not time here.",
 }
 
 
