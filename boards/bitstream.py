@@ -18,7 +18,7 @@ from .cache import content_key, kept
 from .clocking import Clocking
 from .devices import DEVICES, DeviceRecord, Family
 from .kits.record import Board
-from .place import CONFIGURATION, Placement, place
+from .place import CONFIGURATION, NotRouted, Placement, place
 from .programs import Watch, find_program, run_program
 from .synth import Design, Language, Synthesis
 from .top import BoardTop
@@ -87,19 +87,28 @@ def place_at(synthesis: Synthesis, board: Board, clocking: Clocking, *, seeds: i
 
     Raises
     ------
-    DoesNotFit, ToolMissing, ToolFailed
-        As `place`.
+    DoesNotFit, NotRouted, ToolMissing, ToolFailed
+        As `place`; not routed with any seed.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, not {seeds!r}")
     megahertz = float(clocking.hz) / 1e6
     found: list[Placement] = []
+    tried: dict[int, float] = {}
+    failed = None
     for batch in _batches(seeds):
-        found.append(place(synthesis, DEVICES[board.device], seeds=batch, megahertz=megahertz, watch=watch,
-                           pins=constraints(board)))
+        try:
+            found.append(place(synthesis, DEVICES[board.device], seeds=batch, megahertz=megahertz, watch=watch,
+                               pins=constraints(board)))
+        except NotRouted as error:
+            tried |= dict.fromkeys(batch, 0.0)
+            failed = error
+            continue
+        tried |= found[-1].fmax_by_seed
         if found[-1].fmax_mhz >= megahertz:
             break
-    tried = {seed: reached for each in found for seed, reached in each.fmax_by_seed.items()}
+    if not found and failed is not None:
+        raise failed
     return replace(max(found, key=lambda each: each.fmax_mhz), fmax_by_seed=tried)
 
 

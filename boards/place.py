@@ -20,13 +20,16 @@ from .synth import Synthesis
 from .up5k_timing import longest_path
 from .wrapper import wrapper
 
-__all__ = ["CONFIGURATION", "DoesNotFit", "Placement", "Timing", "phases_of", "place"]
+__all__ = ["CONFIGURATION", "DoesNotFit", "NotRouted", "Placement", "Timing", "phases_of", "place"]
 
 #: File of a placement's folder: what the device is configured with, as text.
 CONFIGURATION = "placed.config"
 
 _FRAME = "frame"
 _PARALLEL = 2       # processes of nextpnr at a time: each takes up to a gigabyte
+#: Rounds of the router after which a seed is given up. Most need less than a hundred; some exchange the last two
+#: wires for ever.
+_MOST_ROUNDS = 500
 
 _WRAP = {
     Family.ECP5: "synth_ecp5",
@@ -37,6 +40,12 @@ _WRAP = {
 
 class DoesNotFit(DovetailError):
     """A design has more of something than the device. Exit code 1."""
+
+    exit_code = 1
+
+
+class NotRouted(DovetailError):
+    """The router finds no end. Exit code 1."""
 
     exit_code = 1
 
@@ -60,6 +69,7 @@ class Placement:
     seed : int
         The fastest.
     fmax_by_seed : dict of float
+        0 where the router found no end.
     utilisation : dict of (int, int)
         By nextpnr's names: used, available. The frame of registers around a core is counted.
     path : list of dict
@@ -116,6 +126,8 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
     ------
     DoesNotFit
         If nextpnr finds no place for a cell.
+    NotRouted
+        If nextpnr finds no routes, with any seed.
     ToolMissing, ToolFailed
         If a program is missing or fails; the text says where its log is.
     ValueError
@@ -147,7 +159,15 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
                 (folder / "pins.txt").write_text(pins)
             start = time.perf_counter()
             try:
-                run_program(program, [*arguments, "--seed", str(seed)], folder=folder, log="nextpnr.log", watch=watch)
+                log = run_program(program, [*arguments, "--seed", str(seed)], folder=folder, log="nextpnr.log",
+                                  watch=_given_up(watch))
+                for line in log.splitlines():   # what ended before that was seen: the same seed, the same result
+                    _given_up(None)(line)
+            except NotRouted:
+                for file in ("netlist.json", "placed.json", "placed.sdf", "report.json", CONFIGURATION):
+                    (folder / file).unlink(missing_ok=True)
+                (folder / "result.json").write_text(json.dumps({"seconds": time.perf_counter() - start}))
+                return
             except ToolFailed as error:
                 if re.search(r"no BELs remaining|Unable to find a placement|failed to (?:place|find)|unable to place",
                              str(error), re.IGNORECASE):
@@ -172,6 +192,9 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
     found = {seed: _frequency(folder) for seed, (folder, _) in zip(seeds, folders, strict=True)}
     best = max(found, key=lambda seed: found[seed])
     folder = folders[list(seeds).index(best)][0]
+    if not found[best]:
+        raise NotRouted(f"nextpnr finds no routes on the {device.part} with seed {' or '.join(map(str, seeds))}; other "
+                        f"seeds may do (log: {folder / 'nextpnr.log'})")
     report = json.loads((folder / "report.json").read_text())
     return Placement(
         fmax_mhz=found[best], timing=Timing.LOWER_BOUND if untimed else Timing.ROUTED, seed=best, fmax_by_seed=found,
@@ -208,8 +231,21 @@ def _framed(synthesis: Synthesis, *, native: bool) -> Path:
 _CORE_FILE = "core.json"
 
 
+def _given_up(watch: Watch | None) -> Watch:
+    """A watch of nextpnr's log that raises `NotRouted` where the router goes on for too long."""
+    def follow(line: str) -> None:
+        found = re.match(r"Info:\s+iter=(\d+) ", line)
+        if found and int(found[1]) > _MOST_ROUNDS:
+            raise NotRouted(f"nextpnr's router is at round {found[1]}")
+        if watch is not None:
+            watch(line)
+    return follow
+
+
 def _frequency(folder: Path) -> float:
-    """Megahertz of a placed design."""
+    """Megahertz of a placed design; 0 where it was not routed."""
+    if not (folder / "report.json").is_file():
+        return 0.0
     clocks: Mapping[str, Any] = json.loads((folder / "report.json").read_text())["fmax"]
     if not clocks:
         raise ToolFailed(f"nextpnr timed no clock (log: {folder / 'nextpnr.log'})")

@@ -11,7 +11,7 @@ from dovetail.boards.clocking import clocking
 from dovetail.boards.devices import Family
 from dovetail.boards.kits.icebreaker import ICEBREAKER
 from dovetail.boards.line_rate import line_rate
-from dovetail.boards.place import Placement, Timing
+from dovetail.boards.place import NotRouted, Placement, Timing
 from dovetail.boards.synth import Synthesis
 from dovetail.boards.wiring import constraints
 
@@ -28,6 +28,8 @@ SYNTHESIS = Synthesis(family=Family.ICE40_DSP, top="board", counts={}, netlist=P
     ([17, 16, 15, 14], 4, [[1], [2, 3], [4]], 1),
     ([10, 11], 2, [[1], [2]], 2),
     ([10], 1, [[1]], 1),
+    ([0, 0, 0, 11, 18], 6, [[1], [2, 3], [4, 5]], 5),       # 0: the router found no end
+    ([0, 11, 0, 0, 0], 5, [[1], [2, 3], [4, 5]], 2),
 ])
 def test_seeds_until_the_clock_is_met(monkeypatch, reached, seeds, batches, seed):
     tried = []
@@ -36,6 +38,8 @@ def test_seeds_until_the_clock_is_met(monkeypatch, reached, seeds, batches, seed
         assert synthesis is SYNTHESIS and megahertz == 18 and pins == constraints(ICEBREAKER)
         tried.append(list(seeds))
         found = {number: reached[number - 1] for number in seeds}
+        if not any(found.values()):
+            raise NotRouted("no end")
         best = max(found, key=lambda number: found[number])
         return replace(PLACEMENT, seed=best, fmax_mhz=found[best], fmax_by_seed=found)
 
@@ -45,6 +49,17 @@ def test_seeds_until_the_clock_is_met(monkeypatch, reached, seeds, batches, seed
     assert tried == batches and found.seed == seed and found.fmax_mhz == reached[seed - 1]
     count = sum(map(len, batches))
     assert found.fmax_by_seed == dict(enumerate(reached[:count], 1))
+
+
+def test_no_seed_is_routed(monkeypatch):
+    def place(*_, seeds, **__):
+        raise NotRouted(f"no end with {list(seeds)}")
+
+    monkeypatch.setattr(bitstream, "place", place)
+    clock = clocking(ICEBREAKER, megahertz=18, baud=1_000_000)
+    with pytest.raises(NotRouted, match=r"^no end with \[2, 3\]$") as caught:
+        place_at(SYNTHESIS, ICEBREAKER, clock, seeds=3)
+    assert caught.value.exit_code == 1
 
 
 def test_seeds_wrong():

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from dovetail.boards import cache
 from dovetail.boards import place as place_module
 from dovetail.boards.devices import DEVICES, Family
-from dovetail.boards.place import DoesNotFit, Timing, phases_of, place
+from dovetail.boards.place import DoesNotFit, NotRouted, Timing, phases_of, place
 from dovetail.boards.programs import Program
 from dovetail.boards.synth import Design, Language, synthesise
 from dovetail.hw.errors import ToolFailed
@@ -53,6 +54,38 @@ def test_up5k_multipliers_are_timed():
     # Neither in front of the multiplier nor in it is a register: its product takes longer than nextpnr believes.
     assert placed.fmax_mhz < 0.8 * min(clock["achieved"] for clock in reported.values())
     assert not {"placed.sdf", "placed.json", "netlist.json"} & {file.name for file in placed.folder.iterdir()}
+
+
+def test_router_without_an_end(monkeypatch, tmp_path):
+    """The process is ended, its seed is given up, its log kept; another seed may do."""
+    found, device, calls = synthesis(Family.ECP5), DEVICES[Device.ECP5_25K], []
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(place_module, "_MOST_ROUNDS", 20)
+    endless = tmp_path / "nextpnr"
+    endless.write_text("""#!/bin/sh
+        for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do
+            echo "Info:     iter=$round wires=9 overused=2 overuse=2 archfail=NA" >> nextpnr.log
+        done
+        exec sleep 60
+    """)
+    endless.chmod(0o755)
+    real = place_module.find_program
+
+    def find(name, *, native):
+        calls.append(name)
+        program = real(name, native=native)
+        return replace(program, command=(str(endless),)) if name.startswith("nextpnr") else program
+
+    monkeypatch.setattr(place_module, "find_program", find)
+    said = []
+    for _ in range(2):      # the second time from the cache
+        with pytest.raises(NotRouted, match=r"^nextpnr finds no routes on the LFE5U-25F with seed 1 or 2; other seeds "
+                                            r"may do \(log: (.*nextpnr\.log)\)$") as caught:
+            place(found, device, seeds=(1, 2), watch=said.append)
+        assert caught.value.exit_code == 1
+        log = Path(str(caught.value).partition("(log: ")[2].removesuffix(")"))
+        assert "iter=21 " in log.read_text() and not (log.parent / "netlist.json").exists()
+    assert said == said[:20] + said[20:40] and all("iter=21" not in line for line in said) and len(said) == 40
 
 
 def failing(text):
