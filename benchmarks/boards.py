@@ -55,9 +55,9 @@ class Case:
 CASES = (
     Case(name="digits", model="digits", board="icebreaker", clocks=(18, 24), settings=Settings(
         device=BOARDS["icebreaker"].device, hosted=True, loadable=True)),
-    Case(name="digits", model="digits", board="ulx3s_85f", clocks=(50, 80), settings=Settings(
+    Case(name="digits", model="digits", board="ulx3s_85f", clocks=(50,), settings=Settings(
         device=BOARDS["ulx3s_85f"].device, hosted=True, target_cycles=300)),
-    Case(name="kws_mlp", model="kws_mlp", board="icebreaker", clocks=(18, 24),
+    Case(name="kws_mlp", model="kws_mlp", board="icebreaker", clocks=(18,),
          precision=Precision(requantise=Requantise.SHIFT, weight_bits=5, activation_bits=6),
          settings=read_settings(PLANS / "kws_mlp_icebreaker.toml")),
 )

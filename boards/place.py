@@ -54,7 +54,7 @@ class Timing(Enum):
     """Where a frequency comes from."""
 
     ROUTED = "routed"               # nextpnr, after routing
-    LOWER_BOUND = "lower bound"     # with worst delays of SB_MAC16 and SB_SPRAM256KA, which nextpnr does not time
+    LOWER_BOUND = "lower bound"     # with worst delays of cells of the UltraPlus that nextpnr does not time in full
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +141,13 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
     netlist = synthesis.netlist if pins is not None else _framed(synthesis, native=native)
     target = device.megahertz if megahertz is None else megahertz
     ecp5 = device.family is Family.ECP5
-    untimed = device.family is Family.ICE40_DSP and any(
-        synthesis.counts.get(cell) for cell in ("SB_MAC16", "SB_SPRAM256KA"))
+    bounded = device.family is Family.ICE40_DSP
     arguments = [*device.options, "--json", "netlist.json", "--textcfg" if ecp5 else "--asc", CONFIGURATION,
                  "--write", "placed.json", "--report", "report.json", "--freq", f"{target:g}", "--timing-allow-fail",
                  "-q", "-l", "nextpnr.log"]
     if pins is not None:
         arguments += ["--lpf" if ecp5 else "--pcf", "pins.txt"]
-    if untimed:
+    if bounded:
         arguments += ["--sdf", "placed.sdf"]
     text = netlist.read_text()
 
@@ -178,14 +177,14 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
             cells = [asdict(cell) for cell in placed_cells(placed)]
             (folder / "cells.json").write_text(json.dumps(cells))
             found = {"seconds": seconds}
-            if untimed:
+            if bounded:
                 found["period_ns"] = longest_path((folder / "placed.sdf").read_text(), placed)
             (folder / "result.json").write_text(json.dumps(found))
             for large in ("netlist.json", "placed.json", "placed.sdf"):     # of them is kept what others want
                 (folder / large).unlink(missing_ok=True)
 
         # The number changes with the worst delays, and with what is kept.
-        return kept(content_key("place 2", text, pins or "", *arguments, str(seed), program.version), make)
+        return kept(content_key("place 3", text, pins or "", *arguments, str(seed), program.version), make)
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         folders = list(pool.map(run, seeds))
@@ -197,7 +196,7 @@ def place(synthesis: Synthesis, device: DeviceRecord, *, seeds: Sequence[int] = 
                         f"seeds may do (log: {folder / 'nextpnr.log'})")
     report = json.loads((folder / "report.json").read_text())
     return Placement(
-        fmax_mhz=found[best], timing=Timing.LOWER_BOUND if untimed else Timing.ROUTED, seed=best, fmax_by_seed=found,
+        fmax_mhz=found[best], timing=Timing.LOWER_BOUND if bounded else Timing.ROUTED, seed=best, fmax_by_seed=found,
         utilisation={bel: (each["used"], each["available"]) for bel, each in report["utilization"].items()},
         path=_critical(report), seconds=json.loads((folder / "result.json").read_text())["seconds"],
         tool=program.version, folder=folder, cached=all(cached for _, cached in folders))

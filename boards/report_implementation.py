@@ -20,7 +20,7 @@ __all__ = ["implement"]
 
 _REMARKS = {
     Timing.ROUTED: "",
-    Timing.LOWER_BOUND: "With worst delays of multipliers and large memories, which nextpnr does not time here.",
+    Timing.LOWER_BOUND: "With worst delays of multipliers, large memories and look-up tables, which nextpnr does not time in full.",
 }
 
 

@@ -1,11 +1,12 @@
-"""The clock of a placed iCE40 UltraPlus design, its multipliers and large memories included.
+"""The clock of a placed iCE40 UltraPlus design, its multipliers and large memories included, and never too fast.
 
 nextpnr takes every port of SB_MAC16 and SB_SPRAM256KA for one of a register with a setup time and a delay of 0.1 ns.
-Often they are not: Yosys leaves out the registers in front of a multiplier, or puts one into its middle. The paths are
-added up again here, from the delays that nextpnr writes as SDF, with worst delays for these two cells: the longest of
-any bit in any mode of the cell that has the registers in question, in the slowest corner, rounded up. They are those
-that Project IceStorm publishes (``timings_up5k.txt``). When the clock comes to them is not known either: late where
-a path begins there, at once where it ends. So the clock found can be too slow, never too fast.
+Often they are not: Yosys leaves out the registers in front of a multiplier, or puts one into its middle. Of a look-up
+table nextpnr times the input that a net was given to, not the slower one that its router may take for it. So the paths
+are added up again here, from the delays that nextpnr writes as SDF, with worst delays for these cells: the longest of
+any bit, input or mode that has the registers in question, in the slowest corner, rounded up. They are those that Project
+IceStorm publishes (``timings_up5k.txt``). When the clock comes to a multiplier or a memory is not known either: late
+where a path begins there, at once where it ends.
 """
 
 import re
@@ -25,6 +26,11 @@ _PRODUCT_SETUP, _PRODUCT, _SUM_SETUP, _SUM = 6_600, 9_100, 6_600, 11_300
 _SPRAM_SETUP, _SPRAM_DELAY = 450, 1_900
 #: Ports that switch an SPRAM off, longest setup time.
 _SPRAM_SLEEP = {"STANDBY": 1_800, "SLEEP": 42_000, "POWEROFF": 42_000}
+
+# Of a logic cell: from any input to the output, before the clock, and from the clock to the output. nextpnr times the
+# input that a net was given to; its router may take another one, which is slower, and change the table.
+_LUT, _LUT_SETUP, _LUT_DELAY = 1_290, 1_240, 1_500
+_LUT_INPUTS = ("I0", "I1", "I2", "I3")
 
 _CLOCKS = ("CLK", "RCLK", "WCLK", "CLOCK", "INPUT_CLK", "OUTPUT_CLK")
 _PRODUCT_OUTPUT = "11"
@@ -72,6 +78,8 @@ def longest_path(sdf: str, netlist: Mapping[str, Any] | None) -> float:
                     _time_multiplier(paths, name, connected, cell)
                 case "ICESTORM_SPRAM":
                     _time_spram(paths, name, connected, cell)
+                case "ICESTORM_LC":
+                    _time_logic_cell(paths, name)
     return _longest(paths) / 1000
 
 
@@ -110,6 +118,17 @@ def _worst(delay: str) -> int:
 def _is_set(cell: Mapping[str, Any], parameter: str) -> bool:
     """Whether a parameter of one bit is 1."""
     return re.fullmatch(r"0*1", str(cell["parameters"].get(parameter, "0"))) is not None
+
+
+def _time_logic_cell(paths: _Paths, name: str) -> None:
+    """Make delays those of the slowest input. Carries are not exchanged."""
+    if (name, "O") in paths.starts:
+        paths.starts[name, "O"] = max(paths.starts[name, "O"], _LUT_DELAY)
+    for port in _LUT_INPUTS:
+        if (name, port) in paths.ends:
+            paths.ends[name, port] = max(paths.ends[name, port], _LUT_SETUP)
+        paths.inner[name, port] = [(sink, max(delay, _LUT) if sink[1] == "O" else delay)
+                                   for sink, delay in paths.inner[name, port]]
 
 
 def _time_multiplier(paths: _Paths, name: str, connected: list[str], cell: Mapping[str, Any]) -> None:

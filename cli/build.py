@@ -189,7 +189,7 @@ def _show(made: _Made) -> None:
     if placement is None:
         return
     bound = "" if placement.timing is Timing.ROUTED else \
-        ", with worst delays of multipliers and SPRAMs, which nextpnr does not time"
+        ", with worst delays of what nextpnr does not time in full"
     seeds = counted(len(placement.fmax_by_seed), "seed")
     print_wrapped(f"clock: {made.asked_mhz:g} MHz; {placement.fmax_mhz:.1f} MHz reached, the best of {seeds}{bound}")
     if not made.met:

@@ -160,7 +160,7 @@ def _show(
     print_table(f"{title}, {state}", ["resource", "used", "available", "share"], rows)
     if placement is not None:
         bound = "" if placement.timing is Timing.ROUTED else \
-            ", with worst delays of multipliers and SPRAMs, which nextpnr does not time"
+            ", with worst delays of what nextpnr does not time in full"
         tried = f", the fastest of {len(placement.fmax_by_seed)} seeds" if len(placement.fmax_by_seed) > 1 else ""
         print(f"clock: {placement.fmax_mhz:.1f} MHz{tried}{bound}")
         print(f"speed: {placement.fmax_mhz * 1e6 / cycles:,.0f} inferences per second "
