@@ -20,7 +20,7 @@ __all__ = ["implement"]
 
 _REMARKS = {
     Timing.ROUTED: "",
-    Timing.LOWER_BOUND: "With worst delays of multipliers, large memories and look-up tables, which nextpnr does not time in full.",
+    Timing.LOWER_BOUND: "With worst delays of the cells that nextpnr does not time in full.",
 }
 
 

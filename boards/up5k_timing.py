@@ -4,9 +4,9 @@ nextpnr takes every port of SB_MAC16 and SB_SPRAM256KA for one of a register wit
 Often they are not: Yosys leaves out the registers in front of a multiplier, or puts one into its middle. Of a look-up
 table nextpnr times the input that a net was given to, not the slower one that its router may take for it. So the paths
 are added up again here, from the delays that nextpnr writes as SDF, with worst delays for these cells: the longest of
-any bit, input or mode that has the registers in question, in the slowest corner, rounded up. They are those that Project
-IceStorm publishes (``timings_up5k.txt``). When the clock comes to a multiplier or a memory is not known either: late
-where a path begins there, at once where it ends.
+any bit, input or mode that has the registers in question, in the slowest corner, rounded up. They are those that
+Project IceStorm publishes (``timings_up5k.txt``). When the clock comes to a multiplier or a memory is not known either:
+late where a path begins there, at once where it ends.
 """
 
 import re
