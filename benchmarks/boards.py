@@ -53,7 +53,7 @@ class Case:
 
 
 CASES = (
-    Case(name="digits", model="digits", board="icebreaker", clocks=(18, 24), settings=Settings(
+    Case(name="digits", model="digits", board="icebreaker", clocks=(18,), settings=Settings(
         device=BOARDS["icebreaker"].device, hosted=True, loadable=True)),
     Case(name="digits", model="digits", board="ulx3s_85f", clocks=(50,), settings=Settings(
         device=BOARDS["ulx3s_85f"].device, hosted=True, target_cycles=300)),
