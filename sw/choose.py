@@ -17,7 +17,7 @@ __all__ = ["PlanError", "choose", "pick"]
 #: Part of a device's look-up tables and flip-flops that a plan may take: the rest is what estimates err by, and what
 #: routing wants. Memories and multipliers are counted exactly, and may all be taken.
 MOST_FILL = 0.9
-#: The same of an iCE40 that a whole board's design is to be placed on, where its logic cells are counted.
+#: The same of an iCE40's logic cells, which look-up tables and flip-flops share.
 MOST_CELLS = 0.95
 #: Part of an iCE40's flip-flops that take a logic cell of their own: in others is the look-up table in front of them.
 LONE_FF = 0.8
@@ -40,11 +40,11 @@ def _whole(device: Device) -> Resources:
 
 
 def room(device: Device, reserve: Resources | None = None) -> np.ndarray:
-    """What a plan may take of a device, float (5,); with a reserve as `_Program` counts it then."""
+    """What a plan may take of a device, float (5,), in logic cells where it has those."""
     whole = _whole(device)
-    fill = MOST_CELLS if reserve is not None and not device.has_lut_ram else MOST_FILL
+    fill = MOST_FILL if device.has_lut_ram else MOST_CELLS
     filled = _vector(replace(whole, lut=int(fill * whole.lut), ff=int(MOST_FILL * whole.ff)))
-    return filled if reserve is None else filled - _cells(device) @ _vector(reserve)
+    return filled - _cells(device) @ _vector(reserve or Resources())
 
 
 def _cells(device: Device) -> np.ndarray:
@@ -88,8 +88,7 @@ def choose(
     target : float or None
         Cycles per inference that no layer may exceed.
     reserve : Resources, optional
-        What a board's design takes besides; what is chosen fits together with it, and can be placed: of an iCE40 the
-        logic cells are counted, which flip-flops take too.
+        What a board's design takes besides; what is chosen fits together with it.
 
     Returns
     -------
@@ -147,7 +146,7 @@ class _Program:
         self.starts = np.cumsum([0, *counts])
         self.size = self.choices + len(self.layers) + len(_KINDS) + 1
         self.room = room(self.device, self.reserve)
-        counted = np.eye(len(_KINDS)) if self.reserve is None else _cells(self.device)
+        counted = _cells(self.device)
         self.whole = np.maximum(_vector(_whole(self.device)), 1)
         candidates = [candidate for layer in self.layers for candidate in layer]
         self.costs = np.array([_vector(candidate.resources(self.device)) for candidate in candidates]).T
@@ -220,8 +219,7 @@ class _Program:
             name = self.layers[slowest][0].arch.name
             return f"layer {name!r} cannot reach {round(target or 0)} cycles per inference; the fastest engine found " \
                    f"takes about {round(least)}"
-        counts_cells = self.reserve is not None and not self.device.has_lut_ram
-        words = _WORDS | ({"lut": "logic cells"} if counts_cells else {})
+        words = _WORDS if self.device.has_lut_ram else _WORDS | {"lut": "logic cells"}
         missing = [f"{round(part * whole):,} {words[kind]} more than the {round(limit):,} that may be taken"
                    for kind, part, whole, limit in zip(
                        _KINDS, found[self._excess], self.whole, self.room, strict=True) if part > 1e-9]
