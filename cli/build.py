@@ -1,7 +1,10 @@
 """`dovetail build`: a build folder as a bitstream for a board."""
 
 import argparse
+import errno
 import math
+import os
+import shlex
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,7 +60,7 @@ class _Made:
 
     @property
     def program(self) -> str:
-        return self.board.program.format(file=self.output)
+        return self.board.program.format(file=shlex.quote(str(self.output)))
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
@@ -101,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     baud = args.baud or board.baud
     clock = clocking(board, megahertz=args.clock or board.clock_mhz, baud=baud)
     build = read_build(args.build)
+    if output.resolve().is_relative_to(args.build.resolve()):
+        raise DovetailError(f"{output}: is in the build folder, which stays as it was made")
     start = time.perf_counter()
     with working("generating the hardware"):
         link = link_arch(build.plan, clock_hz=round(clock.hz), baud=baud)
@@ -126,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 def _beside(build: Path, ending: str) -> Path:
     """A file beside the build folder, never in it."""
     folder = build if build.name not in ("", "..") else build.resolve()
-    return folder.with_name(folder.name + ending)
+    return folder.parent / (folder.name + ending)
 
 
 def _check_options(args: argparse.Namespace, output: Path) -> None:
@@ -140,6 +145,10 @@ def _check_options(args: argparse.Namespace, output: Path) -> None:
         raise DovetailError(f"{output}: the folder {output.parent} does not exist")
     if output.is_dir():
         raise DovetailError(f"{output}: is a folder")
+    if output.exists() and not output.is_file():
+        raise DovetailError(f"{output}: exists and is no file")
+    if not os.access(output.parent, os.W_OK):
+        raise DovetailError(f"{output.parent}: {os.strerror(errno.EACCES)}")    # said before minutes of work
 
 
 def _rate(path: Path, build: Build, link: LinkArch) -> LineRate:

@@ -104,8 +104,12 @@ def _linked(path: Path | None, port: str) -> Iterator[None]:
         yield
         return
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.symlink_to(port)
-    aside.replace(path)
+    try:
+        aside.symlink_to(port)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise DovetailError(f"{path}: no link can be made there: {error.strerror}") from error
     try:
         yield
     finally:

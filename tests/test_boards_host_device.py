@@ -1,6 +1,7 @@
 """The driver against a board in plain Python, over lines that lose, change, double, cut and invent octets."""
 
 import os
+import random
 import re
 from dataclasses import replace
 
@@ -351,11 +352,29 @@ def test_adapters_are_asked_to_be_quick(monkeypatch, can):
         os.close(file)
 
 
+@pytest.mark.parametrize("baud", [300, 9600, 1_000_000])
+def test_a_write_has_the_time_that_it_takes(monkeypatch, baud):
+    """Drivers keep 4096 octets, and say that they take more when nearly all are sent."""
+    master, slave = os.openpty()
+    pieces = []
+    monkeypatch.setattr("serial.Serial.write", lambda self, octets: pieces.append((octets, self.write_timeout)))
+    octets = random.Random(1).randbytes(10_000)
+    line = open_line(os.ttyname(slave), baud)
+    line.write(octets)
+    line.close()
+    assert b"".join(piece for piece, _ in pieces) == octets and len(pieces) > 1
+    for piece, seconds in pieces:
+        assert 3 < seconds - (4096 + len(piece)) * 10 / baud < 300
+    for file in (master, slave):
+        os.close(file)
+
+
 def test_ports_wrong(tmp_path):
     (tmp_path / "file").write_text("")
     for port, kind, message in ((tmp_path / "absent", DovetailError, "there is no such serial port"),
                                 (tmp_path, DovetailError, "there is no such serial port"),
-                                (tmp_path / "file", DeviceError, "is no serial port")):
+                                (tmp_path / "file", DeviceError, "is no serial port"),
+                                (tmp_path / "file" / "port", DeviceError, "is no serial port")):
         with pytest.raises(kind, match=f"^{re.escape(str(port))}: {message}$"):
             open_line(str(port), 1_000_000)
     with pytest.raises(DovetailError, match=r"^' ': is no serial port's name$"):

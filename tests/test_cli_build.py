@@ -1,6 +1,7 @@
 """`dovetail build`, as a user calls it: real bitstreams of a small network, and everything that can go wrong."""
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,11 +41,11 @@ def run_again(*_, **__):
 
 
 def test_icebreaker(capsys, ice, tmp_path, monkeypatch):
-    output = tmp_path / "small.bin"
+    output = tmp_path / "it's small.bin"
     arguments = ("build", ice, "--board", "icebreaker", "-o", output)
     code, found = as_json(capsys, *arguments)
     assert code == 0 and found["fits"] and found["met"] and found["file"] == str(output)
-    assert found["program"] == f"iceprog {output}"
+    assert shlex.split(found["program"]) == ["iceprog", str(output)]
     assert found["fmax_mhz"] >= found["clock_mhz"] == 18 and found["fmax_is"] == "lower bound"
     # As iCE40 devices expect it: a comment, then the preamble.
     octets = output.read_bytes()
@@ -117,6 +118,7 @@ def test_does_not_fit(capsys, ice, tmp_path, monkeypatch):
     (["--board", "icebreaker", "--baud", "9000000"], "18 MHz is too slow for 9,000,000 baud: at most 4,500,000 it can"),
     (["--board", "icebreaker", "-o", "/nowhere/x.bin"], "/nowhere/x.bin: the folder /nowhere does not exist"),
     (["--board", "icebreaker", "-o", "/tmp"], "/tmp: is a folder"),
+    (["--board", "icebreaker", "-o", "/dev/null"], "/dev/null: exists and is no file"),
 ])
 def test_options_wrong(capsys, ice, arguments, message):
     assert main(["build", str(ice), *arguments]) == 2
@@ -125,8 +127,25 @@ def test_options_wrong(capsys, ice, arguments, message):
 
 
 def test_no_build_folder(capsys, tmp_path):
-    assert main(["build", str(tmp_path), "--board", "icebreaker"]) == 2
-    assert "no build folder" in capsys.readouterr().err
+    for folder in (tmp_path, "/"):
+        assert main(["build", str(folder), "--board", "icebreaker"]) == 2
+        assert "no build folder" in capsys.readouterr().err
+
+
+def test_output_in_the_build_folder(capsys, ice):
+    """It would not be one any more."""
+    before = (ice / "network.v").read_bytes()
+    assert main(["build", str(ice), "--board", "icebreaker", "-o", str(ice / "network.v")]) == 2
+    assert "is in the build folder, which stays as it was made" in capsys.readouterr().err
+    assert (ice / "network.v").read_bytes() == before and read_build(ice)
+
+
+def test_folder_without_permission(capsys, ice, tmp_path, monkeypatch):
+    """Said before anything is synthesised."""
+    monkeypatch.setattr(cli_build, "synthesise", run_again)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main(["build", str(ice), "--board", "icebreaker", "-o", str(tmp_path / "small.bin")]) == 2
+    assert capsys.readouterr().err == f"dovetail: error: {tmp_path}: Permission denied\n"
 
 
 def test_packing_that_is_killed(capsys, ice, tmp_path, monkeypatch):

@@ -184,6 +184,9 @@ def test_emulate_wrong(digits, tmp_path, capsys):
                           ("absent/link", f"the folder {tmp_path / 'absent'} does not exist")):
         assert main(["emulate", str(digits / "build"), "--link", str(tmp_path / link)]) == 2
         assert capsys.readouterr().err == f"dovetail: error: {tmp_path / link}: {message}\n"
+    assert main(["emulate", str(digits / "build"), "--link", "/proc/link"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(
+        "dovetail: error: /proc/link: no link can be made there: ")
     assert main(["emulate", str(tmp_path)]) == 2
     assert "no build folder" in capsys.readouterr().err
 

@@ -193,6 +193,23 @@ def test_reset():
     Bench().run(script)
 
 
+@pytest.mark.parametrize("cycles", [1, 3, 8, 13, 31])
+def test_reset_in_a_seal(cycles):
+    """The contents stay known, however far the SEAL has come."""
+    async def script(ctx, bench):
+        ctx.set(bench.dut.i.payload, {"octet": 0x78, "last": 0, "seal": 1})
+        ctx.set(bench.dut.i.valid, 1)
+        await ctx.tick().repeat(cycles)
+        ctx.set(bench.dut.i.valid, 0)
+        ctx.set(bench.domain.rst, 1)
+        await ctx.tick()
+        ctx.set(bench.domain.rst, 0)
+        assert ctx.get(bench.dut.loaded) and ctx.get(bench.dut.contents) == 0x12345678
+        await bench.seal(ctx, 0x12345678)
+
+    Bench().run(script)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_numbers_with_carries(seed):
     """The number expected is counted in 16 bits, and so are rows."""

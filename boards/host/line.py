@@ -14,14 +14,22 @@ __all__ = ["READ_SECONDS", "Line", "open_line"]
 #: Seconds that a read waits at most: what the driver's deadlines are late by.
 READ_SECONDS = 0.005
 
-#: Seconds in which the line takes what it is given.
+#: Seconds for which a line may stand still while it is written to.
 _WRITE_SECONDS = 5.0
+
+#: Octets that are written at a time, and those that drivers keep. Many take more only when nearly all of it is sent.
+_PIECE, _KEPT = 4096, 4096
+
+_BITS = 10      # of an octet on the line
 
 _MEANING = {
     errno.EACCES: "no permission to open it (on Linux: is the user in the group dialout?)",
     errno.EAGAIN: "in use by another program",
     errno.EBUSY: "in use by another program",
+    errno.ENODEV: "there is no such device",
+    errno.ENOTDIR: "is no serial port",
     errno.ENOTTY: "is no serial port",
+    errno.ENXIO: "there is no such device",
 }
 
 
@@ -46,6 +54,14 @@ class Line(Protocol):
         ...
 
 
+class _Port(serial.Serial):
+    """A port that has its time to write for each piece, however long a frame is."""
+
+    def write(self, octets: bytes, /) -> None:
+        for start in range(0, len(octets), _PIECE):
+            super().write(octets[start:start + _PIECE])
+
+
 def open_line(port: str, baud: int) -> Line:
     """Open a serial port, for this program alone.
 
@@ -58,8 +74,9 @@ def open_line(port: str, baud: int) -> Line:
     """
     if not port.strip() or "\0" in port:
         raise DovetailError(f"{port!r}: is no serial port's name")
+    seconds = _WRITE_SECONDS + (_PIECE + _KEPT) * _BITS / max(baud, 1)
     try:
-        line = serial.Serial(port, baud, timeout=READ_SECONDS, write_timeout=_WRITE_SECONDS, exclusive=True)
+        line = _Port(port, baud, timeout=READ_SECONDS, write_timeout=seconds, exclusive=True)
     except (OSError, ValueError, OverflowError) as error:
         # Of errors of the port's settings, pyserial keeps the number in their cause alone.
         numbers = [getattr(error, "errno", None), *(error.__context__.args if error.__context__ else ())]

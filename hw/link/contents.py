@@ -42,7 +42,7 @@ def load_messages(memories: Sequence[LoadedMemory]) -> list[bytes]:
                 absent = min(MOST_LOAD_WORDS, memory.depth - start) - len(rows)
                 words = b"".join((row >> 32 * chunk & 0xffff_ffff).to_bytes(4, "little") for row in rows)
                 numbers = (len(bodies), memory.first + chunk, start)
-                if max(numbers) > 0xffff:
+                if max(*numbers, memory.depth - 1) > 0xffff:
                     raise DovetailError("host link: the network's memories are too large to be loaded")
                 bodies.append(b"".join(number.to_bytes(2, "little") for number in numbers) + words + bytes(4 * absent))
     return bodies
