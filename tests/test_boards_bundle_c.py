@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import subprocess
+import zlib
 
 import numpy as np
 import pytest
@@ -182,6 +183,18 @@ def test_wrong_octet(built):
         for wrong in (bytes([octets[place] ^ 1 << rng.integers(8)]), b"", octets[place:place + 1] * 2):
             damaged = octets[:place] + wrong + octets[place + 1:]
             assert driver.decode(damaged + frame(*good)) == [good]
+
+
+def test_short_and_aborted(built):
+    """A right CRC is not enough: of fewer octets than a message has, or behind an octet that takes the frame back."""
+    _, driver = built
+    good = frame(0x81, 5, b"")
+    for length in range(5):
+        content = bytes(range(length))
+        short = b"\x7e" + content + zlib.crc32(content).to_bytes(4, "little") + b"\x7e"
+        assert not set(short[1:-1]) & {0x7d, 0x7e}
+        assert driver.decode(short + good) == [(0x81, 5, b"")] and driver.library.dropped() == 1
+    assert driver.decode(good[:-1] + b"\x7d\x7e" + good) == [(0x81, 5, b"")] and driver.library.dropped() == 1
 
 
 def test_crc(built):

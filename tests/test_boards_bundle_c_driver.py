@@ -61,6 +61,8 @@ def test_load(signed):
     board = ModelBoard(bundle.plan, loaded=False)
     connect(driver, board)
     assert driver.infer(bundle.codes[0])[0] is Status.NOT_LOADED
+    status, hello = driver.hello()
+    assert (status, hello.loadable, hello.loaded) == (Status.OK, 1, 0)
     driver.set_images([file.read_bytes() for file in sorted((bundle.folder / "images").glob("*.bin"))])
     assert driver.load_all() is Status.OK
     status, hello = driver.hello()

@@ -18,7 +18,7 @@ from dovetail.boards.host.exchange import TRIES
 from dovetail.boards.host.frames import Decoder
 from dovetail.boards.host.identity import design_id, link_arch
 from dovetail.boards.host.line import open_line
-from dovetail.hw.arch import EngineKind
+from dovetail.hw.arch import EngineKind, MemoryKind
 from dovetail.hw.errors import DeviceError, DovetailError
 from dovetail.hw.network import NetworkTop
 from dovetail.hw.verilog import emit_rtlil
@@ -60,6 +60,12 @@ def test_outputs_are_golden():
             assert found(codes(count)).dtype == np.int64
     assert (found.resent, found.loaded, board.inferred, found._line.closed) == (0, False, 24, True)
     assert (found.hello.window, found.hello.clock_hz) == (2, 12_000_000)
+
+
+def test_tag_wraps(monkeypatch):
+    monkeypatch.setattr("random.SystemRandom.getrandbits", lambda self, bits: (1 << bits) - 2)
+    given = codes(4)
+    np.testing.assert_array_equal(device(ModelBoard(FIRST), FIRST)(given), expected(FIRST, given))
 
 
 def test_signed_codes():
@@ -107,6 +113,8 @@ def test_design():
     arch, engine = FIRST.arch, FIRST.arch.layers[0].engine
     assert design(FIRST) == design(SECOND) == design(FIRST, name="other")
     assert design(FIRST) != design(FIRST, engine=replace(engine, capacity=engine.capacity + 1))
+    assert design(FIRST) != design(FIRST, tables=next(kind for kind in MemoryKind if kind is not arch.layers[0].tables
+                                                     and kind is not MemoryKind.SPRAM))
     assert design(FIRST) != design_id(replace(arch, loadable=False), FIRST.images)
     assert design(FIRST) < 1 << 64
     assert (link_arch(FIRST, clock_hz=12_000_000, baud=1_000_000).contents
