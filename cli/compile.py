@@ -14,8 +14,8 @@ from ..hw.arch import EngineArch, Mode
 from ..hw.errors import DovetailError
 from ..sim import golden
 from ..sim.cycles import cycles_per_inference
-from ..sw.compile import Compiled, Precision, compile_model
 from ..sw.choose import logic_cells
+from ..sw.compile import Compiled, Precision, compile_model
 from ..sw.data import Samples
 from ..sw.exact import describe
 from ..sw.model import FloatModel
@@ -193,8 +193,8 @@ def run(args: argparse.Namespace) -> int:
             f"{predicted['utilisation']:.0%}"])
     print_table(f"{manifest['model']['name']}: {cycles:,.0f} cycles per inference (predicted)",
                 ["layer", "mode", "lanes, banks", "folds", "set size", "fill", "cycles", "useful"], rows, left=2)
-    for line in [*_default_missed(settings, manifest), *_taken(compiled.plan), *_loaded(compiled.plan), *remarks(manifest["intake"]),
-                 *gaps(compiled, manifest["layers"])]:
+    for line in [*_default_missed(settings, manifest), *_taken(compiled.plan), *_loaded(compiled.plan),
+                 *remarks(manifest["intake"]), *gaps(compiled, manifest["layers"])]:
         print_wrapped(line)
     print(f"written: {args.output}")
     return _check_target(settings, manifest)

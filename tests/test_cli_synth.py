@@ -42,7 +42,8 @@ def test_placed_and_checked(capsys, build, monkeypatch):
             "tools", "seconds"} <= set(found)
     assert (found["device"], found["top"], found["fmax_is"]) == ("ecp5-25k", "network", "routed")
     assert set(found["utilisation"]) == {"lut", "ff", "bram", "dsp", "spram"}
-    assert found["utilisation"]["dsp"] == {"used": found["cells"]["MULT18X18D"], "available": 28}
+    assert found["utilisation"]["dsp"] == {
+        "counts": "multipliers", "used": found["cells"]["MULT18X18D"], "available": 28}
     assert found["inferences_per_second"] == pytest.approx(found["fmax_mhz"] * 1e6 / found["per_inference_cycles"])
     assert set(found["tools"]) == {"yosys", "nextpnr-ecp5"}
     assert found["check"]["passed"] and found["check"]["mismatches"] == 0
