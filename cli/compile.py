@@ -25,6 +25,7 @@ from ..sw.quantise import Calibration, Requantise, input_codes
 from ..sw.reserve import board_reserve
 from ..sw.resources import capacity
 from ..sw.settings import Device, Settings, read_settings
+from .devices import device_name
 from .inputs import load_inputs
 from .output import counted, print_json, print_table, print_wrapped, working
 from .units import gap_line
@@ -47,7 +48,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="BUILD", type=Path, required=True, help="the folder to write")
     parser.add_argument("--calibration", metavar="X.npz", type=Path, help="typical inputs, to choose scales by")
     parser.add_argument("--target-cycles", metavar="N", type=int, help="cycles per inference to reach (default: 1024)")
-    parser.add_argument("--device", metavar="NAME", choices=[device.value for device in Device],
+    parser.add_argument("--device", metavar="NAME", type=device_name, choices=[device.value for device in Device],
                         help="plan for what this device has; without --target-cycles the fastest network that fits: "
                              + ", ".join(device.value for device in Device))
     parser.add_argument("--board", metavar="NAME", choices=BOARDS,

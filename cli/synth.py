@@ -17,6 +17,7 @@ from ..hw.errors import DovetailError, SimulationError
 from ..sim.cycles import network_cycles
 from ..sim.golden import run as run_golden
 from ..sw.settings import Device
+from .devices import device_name
 from .output import following, print_json, print_table, working
 
 __all__ = ["add_parser", "run"]
@@ -34,7 +35,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         epilog="example: dovetail synth build --device ecp5-25k --pnr --seeds 4")
     names = [device.value for device in Device]
     parser.add_argument("build", metavar="BUILD", type=Path, help="a folder made by dovetail compile")
-    parser.add_argument("--device", metavar="NAME", choices=names, required=True,
+    parser.add_argument("--device", metavar="NAME", type=device_name, choices=names, required=True,
                         help=f"one of {', '.join(names)} (the last: cells are counted only)")
     parser.add_argument("--pnr", action="store_true", help="place and route, for the clock's frequency")
     parser.add_argument("--seeds", metavar="N", type=int,

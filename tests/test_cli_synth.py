@@ -97,6 +97,7 @@ def test_does_not_fit(capsys, build, monkeypatch):
     (["--device", "ecp5-25k", "--pnr", "--freq", "nan"], "argument --freq: must be above 0 and below 10000, not nan"),
     (["--device", "xcup", "--pnr"], "argument --pnr: there are no open tools for xcup; it is only counted"),
     (["--device", "xcup", "--check"], "argument --check: there are no open tools for xcup; it is only counted"),
+    (["--device", "icebreaker"], "argument --device: icebreaker is a board; its device is up5k"),
     (["--device", "ice9"], "argument --device: invalid choice: 'ice9'"),
     ([], "the following arguments are required: --device"),
 ])
