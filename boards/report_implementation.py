@@ -12,8 +12,8 @@ from .devices import DEVICES
 from .floorplan import GRIDS, PlacedCell
 from .place import Placement, Timing, phases_of, place
 from .report_parts import Implementation, Mark, PathStep, Use
-from .resources_used import TITLES, lacking, uses
 from .resources_used import Use as CountedUse
+from .resources_used import lacking, uses
 from .synth import design_of, steps_of, synthesise
 
 __all__ = ["implement"]
@@ -68,8 +68,8 @@ def implement(
 
 
 def _uses(found: Mapping[str, CountedUse], by: str) -> tuple[Use, ...]:
-    return tuple(Use(resource=TITLES[name], used=use.used, available=use.available, mark=Mark.MEASURED, by=by)
-                 for name, use in found.items() if use.used or use.available)
+    return tuple(Use(resource=use.counts, used=use.used, available=use.available, mark=Mark.MEASURED, by=by)
+                 for use in found.values() if use.used or use.available)
 
 
 def _path(placement: Placement, layers: Sequence[str]) -> tuple[PathStep, ...]:

@@ -7,17 +7,17 @@ from .devices import DeviceRecord, Family
 from .place import Placement
 from .synth import Synthesis
 
-__all__ = ["TITLES", "Use", "lacking", "uses"]
+__all__ = ["Use", "lacking", "uses"]
 
-#: What people call the resources.
-TITLES = {"lut": "look-up tables", "ff": "flip-flops", "bram": "block RAMs", "dsp": "multipliers",
+_TITLES = {"lut": "look-up tables", "ff": "flip-flops", "bram": "block RAMs", "dsp": "multipliers",
           "spram": "large memories"}
 
+_LOGIC_CELL = "ICESTORM_LC"
 # nextpnr's names of the resources that it counts.
 _BELS = {
     Family.ECP5: {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"},
-    Family.ICE40: {"lut": "ICESTORM_LC", "bram": "ICESTORM_RAM"},
-    Family.ICE40_DSP: {"lut": "ICESTORM_LC", "bram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP", "spram": "ICESTORM_SPRAM"},
+    Family.ICE40: {"lut": _LOGIC_CELL, "bram": "ICESTORM_RAM"},
+    Family.ICE40_DSP: {"lut": _LOGIC_CELL, "bram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP", "spram": "ICESTORM_SPRAM"},
 }
 
 
@@ -27,11 +27,15 @@ class Use:
 
     Members
     -------
+    counts : str
+        What it is a number of, as people say it. An iCE40's ``lut`` are look-up tables before they are placed, then
+        logic cells: look-up tables, and flip-flops without one in front.
     used : int
     available : int or None
         None where the device is a family whose resources are only counted.
     """
 
+    counts: str
     used: int
     available: int | None
 
@@ -61,10 +65,11 @@ def uses(synthesis: Synthesis, device: DeviceRecord, placement: Placement | None
     found = {}
     for name, used in counted.items():
         available = None if capacity is None else int(getattr(capacity, name))
-        bel = _BELS.get(device.family, {}).get(name)
+        title, bel = _TITLES[name], _BELS.get(device.family, {}).get(name)
         if placement is not None and bel in placement.utilisation:
             used = placement.utilisation[bel][0]
-        found[name] = Use(used=used, available=available)
+            title = "logic cells" if bel == _LOGIC_CELL else title
+        found[name] = Use(counts=title, used=used, available=available)
     return found
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import math
 import os
 import shlex
 import time
@@ -19,8 +18,8 @@ from ..boards.host.identity import link_arch
 from ..boards.kits.all import BOARDS
 from ..boards.kits.record import Board
 from ..boards.line_rate import LineRate, line_rate
-from ..boards.place import Placement, Timing, phases_of
-from ..boards.resources_used import TITLES, Use, lacking, uses
+from ..boards.place import DoesNotFit, Placement, Timing, phases_of
+from ..boards.resources_used import Use, lacking, uses
 from ..boards.synth import Synthesis, steps_of, synthesise
 from ..hw.errors import DovetailError
 from ..hw.link.arch import LinkArch
@@ -28,10 +27,13 @@ from ..sim.cycles import network_cycles
 from ..sim.golden import run as run_golden
 from .output import counted, following, print_json, print_table, print_wrapped, working
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "run", "slower_clock"]
 
 _MOST_SEEDS = 100
 _SEEDS = 6
+#: By how much a clock to try is below the one that was reached: nextpnr aims at the clock, so another is another
+#: placement, and may come out slower.
+_MARGIN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class _Made:
     """What came of a build; no placement where the design does not fit."""
 
     board: Board
+    wanted_mhz: float
     clocking: Clocking
     link: LinkArch
     synthesis: Synthesis
@@ -102,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or _beside(args.build, f"-{board.name}{ENDINGS[device.family]}")
     _check_options(args, output)
     baud = args.baud or board.baud
-    clock = clocking(board, megahertz=args.clock or board.clock_mhz, baud=baud)
+    wanted = args.clock or board.clock_mhz
+    clock = clocking(board, megahertz=wanted, baud=baud)
     build = read_build(args.build)
     if output.resolve().is_relative_to(args.build.resolve()):
         raise DovetailError(f"{output}: is in the build folder, which stays as it was made")
@@ -115,8 +119,11 @@ def run(args: argparse.Namespace) -> int:
     placement = None
     if not lacking(uses(synthesis, device)):
         with following(f"placing and routing it on the {device.part}") as say:
-            placement = place_at(synthesis, board, clock, seeds=args.seeds, watch=phases_of(say))
-    made = _Made(board=board, clocking=clock, link=link, synthesis=synthesis, placement=placement,
+            try:
+                placement = place_at(synthesis, board, clock, seeds=args.seeds, watch=phases_of(say))
+            except DoesNotFit as error:
+                raise DoesNotFit(f"{error}; {_way_out(board)}") from error
+    made = _Made(board=board, wanted_mhz=wanted, clocking=clock, link=link, synthesis=synthesis, placement=placement,
                  rate=_rate(args.build, build, link), output=output)
     if placement is not None and made.met:
         with working(f"writing {output}"):
@@ -159,10 +166,14 @@ def _rate(path: Path, build: Build, link: LinkArch) -> LineRate:
                      cycles=build.manifest["predicted_cycles_per_inference"], window=link.window)
 
 
-def _slower(board: Board, placement: Placement) -> float | None:
-    """The clock in MHz to ask for where the one asked for was missed, rounded down."""
-    clock = fastest_clock(board, at_most=placement.fmax_mhz * 1e6)
-    return None if clock is None else math.floor(clock / 10_000) / 100
+def slower_clock(board: Board, reached: float) -> float | None:
+    """The clock in MHz to try where no more than ``reached`` was; None where the board can make none so slow."""
+    clock = fastest_clock(board, at_most=(1 - _MARGIN) * reached * 1e6)
+    return None if clock is None else float(clock) / 1e6
+
+
+def _way_out(board: Board) -> str:
+    return f"dovetail compile --board {board.name} makes a plan to fit this board"
 
 
 def _report(made: _Made, seconds: float) -> dict[str, Any]:
@@ -188,24 +199,30 @@ def _report(made: _Made, seconds: float) -> dict[str, Any]:
 def _show(made: _Made) -> None:
     """Print a report for people to read."""
     device, placement, found, rate = DEVICES[made.board.device], made.placement, made.found, made.rate
-    rows = [[TITLES[name], f"{use.used:,}", f"{use.available:,}", f"{use.share:.0%}"]
-            for name, use in found.items() if use.available and use.share is not None]
+    rows = [[use.counts, f"{use.used:,}", f"{use.available:,}", f"{use.share:.0%}"]
+            for use in found.values() if use.available and use.share is not None]
     state = "synthesised" if placement is None else "placed and routed"
     print_table(f"{made.board.title} ({device.part}), {state}", ["resource", "used", "available", "share"], rows)
     for name, more in lacking(found).items():
         use = found[name]
-        print(f"does not fit: {use.used:,} {TITLES[name]}, {more:,} more than the {use.available:,} there are")
+        print(f"does not fit: {use.used:,} {use.counts}, {more:,} more than the {use.available:,} there are")
     if placement is None:
+        print(_way_out(made.board))
         return
     bound = "" if placement.timing is Timing.ROUTED else \
         ", with worst delays of what nextpnr does not time in full"
     seeds = counted(len(placement.fmax_by_seed), "seed")
-    print_wrapped(f"clock: {made.asked_mhz:g} MHz; {placement.fmax_mhz:.1f} MHz reached, the best of {seeds}{bound}")
+    nearest = "" if f"{made.asked_mhz:g}" == f"{made.wanted_mhz:g}" else \
+        f", the nearest to {made.wanted_mhz:g} that can be made"
+    print_wrapped(f"clock: {made.asked_mhz:g} MHz{nearest}; {placement.fmax_mhz:.1f} MHz reached, the best of "
+                  f"{seeds}{bound}")
     if not made.met:
-        slower = _slower(made.board, placement)
-        hint = "no slower clock can be made" if slower is None else f"--clock {slower:g} asks for what it can do"
-        print_wrapped(f"too slow: {placement.fmax_mhz:.1f} MHz is not the {made.asked_mhz:g} MHz asked for; {hint}, "
-                      "--seeds tries more")
+        slower = slower_clock(made.board, placement.fmax_mhz)
+        hint = "no slower clock can be made" if slower is None else \
+            f"or try --clock {slower:g}: another clock is another placement, so that is {_MARGIN:.0%} below what was " \
+            "reached"
+        print_wrapped(f"too slow: {placement.fmax_mhz:.1f} MHz is not the {made.asked_mhz:g} MHz asked for; --seeds "
+                      f"tries more, {hint}")
         return
     print_wrapped(f"speed: {rate.network:,.0f} inferences per second; {rate.typical:,.0f} over the line of "
                   f"{made.link.baud:,} baud, {rate.worst:,.0f} where every octet has to be escaped")

@@ -14,6 +14,7 @@ from ..hw.arch import EngineArch, Mode
 from ..hw.errors import DovetailError
 from ..sim import golden
 from ..sim.cycles import cycles_per_inference
+from ..sw.choose import logic_cells
 from ..sw.compile import Compiled, Precision, compile_model
 from ..sw.data import Samples
 from ..sw.exact import describe
@@ -21,8 +22,10 @@ from ..sw.model import FloatModel
 from ..sw.network import Network
 from ..sw.plan import DEFAULT_TARGET, Plan, PlanError, plan_resources
 from ..sw.quantise import Calibration, Requantise, input_codes
+from ..sw.reserve import board_reserve
 from ..sw.resources import capacity
 from ..sw.settings import Device, Settings, read_settings
+from .devices import device_name
 from .inputs import load_inputs
 from .output import counted, print_json, print_table, print_wrapped, working
 from .units import gap_line
@@ -45,7 +48,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="BUILD", type=Path, required=True, help="the folder to write")
     parser.add_argument("--calibration", metavar="X.npz", type=Path, help="typical inputs, to choose scales by")
     parser.add_argument("--target-cycles", metavar="N", type=int, help="cycles per inference to reach (default: 1024)")
-    parser.add_argument("--device", metavar="NAME", choices=[device.value for device in Device],
+    parser.add_argument("--device", metavar="NAME", type=device_name, choices=[device.value for device in Device],
                         help="plan for what this device has; without --target-cycles the fastest network that fits: "
                              + ", ".join(device.value for device in Device))
     parser.add_argument("--board", metavar="NAME", choices=BOARDS,
@@ -191,8 +194,8 @@ def run(args: argparse.Namespace) -> int:
             f"{predicted['utilisation']:.0%}"])
     print_table(f"{manifest['model']['name']}: {cycles:,.0f} cycles per inference (predicted)",
                 ["layer", "mode", "lanes, banks", "folds", "set size", "fill", "cycles", "useful"], rows, left=2)
-    for line in [*_default_missed(settings, manifest), *_taken(compiled.plan), *remarks(manifest["intake"]),
-                 *gaps(compiled, manifest["layers"])]:
+    for line in [*_default_missed(settings, manifest), *_taken(compiled.plan), *_loaded(compiled.plan),
+                 *remarks(manifest["intake"]), *gaps(compiled, manifest["layers"])]:
         print_wrapped(line)
     print(f"written: {args.output}")
     return _check_target(settings, manifest)
@@ -307,12 +310,25 @@ def _taken(plan: Plan) -> list[str]:
     if device is None or there is None:
         return []
     taken = plan_resources(plan, device)
-    kinds = (("look-up tables", "lut"), ("flip-flops", "ff"), ("block RAMs", "block_ram"),
-             ("multipliers", "multiplier"), ("SPRAMs", "spram"))
+    if plan.settings.hosted:
+        taken += board_reserve(plan.network, device, loadable=plan.arch.loadable)
+    cells = "look-up tables"
+    if not device.has_lut_ram:
+        cells, taken = "logic cells", replace(taken, lut=logic_cells(taken))
+    kinds = ((cells, "lut"), ("flip-flops", "ff"), ("block RAMs", "block_ram"), ("multipliers", "multiplier"),
+             ("SPRAMs", "spram"))
     parts = [f"{getattr(taken, kind):,} of {getattr(there, kind):,} {name}" for name, kind in kinds
              if getattr(there, kind)]
-    link = ", without the link" if plan.settings.hosted else ""
+    link = " with the link" if plan.settings.hosted else ""
     return [f"{device.value}, estimated{link}: {', '.join(parts)}"]
+
+
+def _loaded(plan: Plan) -> list[str]:
+    """A line where a board has its weights from the host."""
+    if not (plan.settings.hosted and plan.arch.loadable):
+        return []
+    why = "no plan fits with its weights in the bitstream: they" if plan.settings.loadable is None else "weights"
+    return [f"{why} are loaded over the line; dovetail run does that"]
 
 
 def _check_target(settings: Settings, manifest: dict) -> int:

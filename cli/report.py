@@ -11,6 +11,7 @@ from ..boards.report_implementation import implement
 from ..boards.report_sweep import is_sweep, read_sweep_folder, render_sweep
 from ..hw.errors import DovetailError
 from ..sw.settings import Device
+from .devices import device_name
 from .inputs import load_inputs
 from .output import following, print_json, working
 
@@ -30,7 +31,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
                         help="the page (default: report.html)")
     parser.add_argument("--inputs", metavar="X.npz", type=Path,
                         help="inputs for the accuracy and the cycles: x, and if known scale and labels y")
-    parser.add_argument("--synth", metavar="DEVICE", choices=[device.value for device in Device],
+    parser.add_argument("--synth", metavar="DEVICE", type=device_name, choices=[device.value for device in Device],
                         help="count the cells that it takes of a device, with Yosys: "
                              + ", ".join(device.value for device in Device))
     parser.add_argument("--pnr", action="store_true", help="with --synth: place and route, for floorplan and clock")

@@ -11,12 +11,13 @@ from ..boards.critical_path import PathStep, steps
 from ..boards.devices import DEVICES, DeviceRecord
 from ..boards.gate_level import GateCheck, check_netlist, golden_vectors
 from ..boards.place import DoesNotFit, Placement, Timing, phases_of, place
-from ..boards.resources_used import TITLES, Use, lacking, uses
+from ..boards.resources_used import Use, lacking, uses
 from ..boards.synth import Synthesis, design_of, steps_of, synthesise
 from ..hw.errors import DovetailError, SimulationError
 from ..sim.cycles import network_cycles
 from ..sim.golden import run as run_golden
 from ..sw.settings import Device
+from .devices import device_name
 from .output import following, print_json, print_table, working
 
 __all__ = ["add_parser", "run"]
@@ -34,7 +35,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         epilog="example: dovetail synth build --device ecp5-25k --pnr --seeds 4")
     names = [device.value for device in Device]
     parser.add_argument("build", metavar="BUILD", type=Path, help="a folder made by dovetail compile")
-    parser.add_argument("--device", metavar="NAME", choices=names, required=True,
+    parser.add_argument("--device", metavar="NAME", type=device_name, choices=names, required=True,
                         help=f"one of {', '.join(names)} (the last: cells are counted only)")
     parser.add_argument("--pnr", action="store_true", help="place and route, for the clock's frequency")
     parser.add_argument("--seeds", metavar="N", type=int,
@@ -153,9 +154,9 @@ def _show(
 ) -> None:
     """Print a report for people to read."""
     state = "placed and routed" if placement is not None else "synthesised"
-    rows = [[TITLES[name], f"{use.used:,}", "-" if use.available is None else f"{use.available:,}",
+    rows = [[use.counts, f"{use.used:,}", "-" if use.available is None else f"{use.available:,}",
              "-" if use.share is None else f"{use.share:.0%}"]
-            for name, use in found.items() if use.used or use.available]
+            for use in found.values() if use.used or use.available]
     title = f"{device.part} {device.package}".strip()
     print_table(f"{title}, {state}", ["resource", "used", "available", "share"], rows)
     if placement is not None:
@@ -177,7 +178,7 @@ def _show(
             print(f"netlist: {check['problem']}")
     for name, more in lacking(found).items():
         use = found[name]
-        print(f"does not fit: {use.used:,} {TITLES[name]}, {more:,} more than the {use.available:,} there are")
+        print(f"does not fit: {use.used:,} {use.counts}, {more:,} more than the {use.available:,} there are")
     if problem is not None:
         print(f"does not fit: {problem}")
     if fits and wanted is not None and placement is not None and placement.fmax_mhz < wanted:

@@ -219,7 +219,7 @@ class LayerTask:
                 bins=selection.bins, turns=selection.turns, buffers=selection.buffers, tables=tables)
             soft = engine.multipliers if isinstance(engine, EngineArch) and not engine.soft else 0
             yield Candidate(arch=arch, packing=packing, graph=graph, cycles=self._behind(cycles, selection.period),
-                            most_soft=soft if self.fixed.soft is None else 0, loadable=self.settings.loadable)
+                            most_soft=soft if self.fixed.soft is None else 0, loadable=bool(self.settings.loadable))
 
     # Folded engines
 

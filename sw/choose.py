@@ -12,7 +12,7 @@ from .candidates import Candidate
 from .resources import Resources, capacity
 from .settings import Device
 
-__all__ = ["PlanError", "choose", "pick"]
+__all__ = ["PlanError", "choose", "logic_cells", "pick"]
 
 #: Part of a device's look-up tables and flip-flops that a plan may take: the rest is what estimates err by, and what
 #: routing wants. Memories and multipliers are counted exactly, and may all be taken.
@@ -45,6 +45,11 @@ def room(device: Device, reserve: Resources | None = None) -> np.ndarray:
     fill = MOST_FILL if device.has_lut_ram else MOST_CELLS
     filled = _vector(replace(whole, lut=int(fill * whole.lut), ff=int(MOST_FILL * whole.ff)))
     return filled - _cells(device) @ _vector(reserve or Resources())
+
+
+def logic_cells(resources: Resources) -> int:
+    """Logic cells of an iCE40 that look-up tables and flip-flops take together, as plans are chosen by."""
+    return round(resources.lut + LONE_FF * resources.ff)
 
 
 def _cells(device: Device) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -95,6 +96,9 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
     smallest of those. Where no device is named sizes are those on `DEFAULT_DEVICE`, nothing has to fit, and the target
     is `DEFAULT_TARGET` or, where a layer cannot reach that, as fast as it can be.
 
+    A board's host loads what is missing before it sends inputs. So where nobody says whether the plan is loadable, no
+    plan fits with its weights in the bitstream, and the device has SPRAM, which begins empty, it becomes loadable.
+
     Cycles and sizes are estimates here; ``sim.cycles`` has the exact cycles.
 
     Parameters
@@ -118,6 +122,16 @@ def plan(network: Network, settings: Settings, *, activity: Sequence[np.ndarray]
         If a convolution takes what is no image, or another image, a setting names a layer that does not exist, or
         settings contradict each other.
     """
+    loadable = settings.loadable
+    if loadable is None and settings.hosted and settings.device is Device.UP5K:
+        with suppress(PlanError):
+            return replace(_plan(network, replace(settings, loadable=False), activity), settings=settings)
+        loadable = True
+    return replace(_plan(network, replace(settings, loadable=bool(loadable)), activity), settings=settings)
+
+
+def _plan(network: Network, settings: Settings, activity: Sequence[np.ndarray] | None) -> Plan:
+    """As `plan`, for settings that say whether it is loadable."""
     tasks = _tasks(network, settings, activity)
     offers: list[list[Candidate]] = []
     for task in tasks:
@@ -181,7 +195,7 @@ def _choice(
             offers = [[replace(candidate, cycles=min(candidate.cycles, target)) for candidate in candidates]
                       if task.fixed.lanes and task.fixed.banks else candidates
                       for task, candidates in zip(tasks, offers, strict=True)]
-        reserve = board_reserve(network, settings.device, loadable=settings.loadable) if settings.hosted else None
+        reserve = board_reserve(network, settings.device, loadable=bool(settings.loadable)) if settings.hosted else None
         try:
             return choose(offers, device=settings.device, target=target, reserve=reserve)
         except PlanError as error:
@@ -231,7 +245,7 @@ def _assemble(network: Network, settings: Settings, tasks: list[LayerTask], chos
         PlannedLayer(layer=task.layer, mask=task.mask, packing=candidate.packing, arch=arch,
                      images=layer_images(task.layer, candidate.packing, task.mask, arch))
         for task, candidate, arch in zip(tasks, chosen, arches, strict=True))
-    arch = NetworkArch(layers=tuple(arches), input_width=width, loadable=settings.loadable)
+    arch = NetworkArch(layers=tuple(arches), input_width=width, loadable=bool(settings.loadable))
     return Plan(network=network, settings=settings, arch=arch, layers=layers)
 
 

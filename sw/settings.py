@@ -75,8 +75,8 @@ class Settings:
         too, unless its own settings ask for zero skipping with ``mode = "sparse-sparse"``.
     input_width : int | None
         Codes per input beat.
-    loadable : bool
-        Memories can be written at run time.
+    loadable : bool | None
+        Memories can be written at run time. None: not, but where a board's plan fits in no other way.
     device : Device | None
     hosted : bool
         The plan leaves room for what a board needs besides the network: see `dovetail.sw.reserve`.
@@ -86,7 +86,7 @@ class Settings:
     target_cycles: int | None = None
     mode: Mode = Mode.SPARSE_SPARSE
     input_width: int | None = None
-    loadable: bool = False
+    loadable: bool | None = None
     device: Device | None = None
     hosted: bool = False
     layers: Mapping[str, LayerSettings] = field(default_factory=dict)

@@ -118,13 +118,15 @@ SYNTHESIS = Synthesis(family=Family.ICE40_DSP, top="top", counts={"SB_LUT4": 900
 def test_uses_before_placement_and_after():
     device = DEVICES[Device.UP5K]
     found = uses(SYNTHESIS, device)
-    assert found["lut"] == Use(used=900, available=5280) and found["ff"] == Use(used=1000, available=5280)
+    assert found["lut"] == Use(counts="look-up tables", used=900, available=5280)
+    assert found["ff"] == Use(counts="flip-flops", used=1000, available=5280)
     assert lacking(found) == {"bram": 3}
     placed = Placement(
         fmax_mhz=20.0, timing=Timing.ROUTED, seed=1, fmax_by_seed={1: 20.0}, path=[], seconds=1.0, tool="1",
         folder=None, utilisation={"ICESTORM_LC": (1234, 5280), "ICESTORM_RAM": (30, 30)}, cached=False)
     found = uses(SYNTHESIS, device, placed)
-    assert found["lut"].used == 1234 and found["bram"].used == 30 and lacking(found) == {}
+    assert found["lut"] == Use(counts="logic cells", used=1234, available=5280)
+    assert found["bram"].used == 30 and lacking(found) == {}
 
 
 def test_uses_where_nothing_is_known_of_the_device():

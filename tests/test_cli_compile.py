@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from models import make_mlp, node, save_model
 
+from dovetail.boards.build_folder import read_build
 from dovetail.cli.main import main
+from dovetail.sw.choose import logic_cells
+from dovetail.sw.plan import plan_resources
+from dovetail.sw.reserve import board_reserve
+from dovetail.sw.settings import Device
 
 
 @pytest.fixture
@@ -117,3 +122,33 @@ def test_plan_explains_every_key(capsys, tmp_path, perceptron, samples):
     lines = (tmp_path / "build" / "plan.toml").read_text().splitlines()
     keys = [line for line in lines if "=" in line.split("#")[0]]
     assert len(keys) > 10 and all("  # " in line for line in keys) and max(map(len, lines)) <= 100
+
+
+def test_board_whose_weights_are_loaded(capsys, tmp_path):
+    """Weights for which an UltraPlus has SPRAM alone; and an estimate in what `dovetail build` counts."""
+    model = make_mlp(tmp_path / "large.onnx", sizes=(300, 256, 3), winners=16, seed=1, densities=(0.25, 0.5))
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).integers(0, 256, (20, 300)).astype(np.uint8))
+    arguments = model, "--calibration", tmp_path / "x.npz", "--board", "icebreaker"
+    loaded = "are loaded over the line; dovetail run does that\n"
+    out = printed(capsys, tmp_path, *arguments)
+    assert "no plan fits with its weights in the bitstream: they " + loaded in out
+    built = read_build(tmp_path / "build").plan
+    taken = plan_resources(built, Device.UP5K) + board_reserve(built.network, Device.UP5K, loadable=True)
+    assert (f"up5k, estimated with the link: {logic_cells(taken):,} of 5,280 logic cells, {taken.ff:,} of 5,280 "
+            f"flip-flops, {taken.block_ram} of 30 block RAMs, ") in out
+    config = tmp_path / "loadable.toml"
+    config.write_text("loadable = true\n")
+    assert "\nweights " + loaded in printed(capsys, tmp_path, *arguments, "--config", config)
+    config.write_text("loadable = false\n")
+    assert main(["compile", *map(str, arguments), "-o", str(tmp_path / "other"), "--config", str(config)]) == 1
+    assert "loadable = true in the plan would let weights be in SPRAM" in capsys.readouterr().err
+
+
+def test_estimate_for_a_device(capsys, tmp_path, perceptron, samples):
+    """Without a board there is no link, and only an iCE40 has logic cells."""
+    for device, kind in (("up5k", "logic cells"), ("hx8k", "logic cells"), ("ecp5-25k", "look-up tables")):
+        out = printed(capsys, tmp_path, perceptron, "--calibration", samples, "--device", device)
+        taken = plan_resources(read_build(tmp_path / "build").plan, Device(device))
+        cells = taken.lut if device == "ecp5-25k" else logic_cells(taken)
+        assert f"{device}, estimated: {cells:,} of " in out and f" {kind}, {taken.ff:,} of " in out
+        assert "loaded over the line" not in out

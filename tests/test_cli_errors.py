@@ -134,6 +134,7 @@ def test_output_in_no_folder(capsys, tmp_path, model, calibration):
     (("--lossy", "-2"), "argument --lossy: must be 2 to 512, not -2"),
     (("--lossy", "513"), "argument --lossy: must be 2 to 512, not 513"),
     (("--mode", "fast"), "argument --mode: invalid choice: 'fast'"),
+    (("--device", "icesugar"), "argument --device: icesugar is a board; its device is up5k"),
     (("--device", "gw1n"), "argument --device: invalid choice: 'gw1n'"),
 ])
 def test_options(capsys, tmp_path, model, calibration, more, expected):

@@ -107,6 +107,7 @@ def test_same_bytes_in_another_process(files, tmp_path):
     (["{}/build", "-o", "{}/test.npz"], "exists and is no report"),
     (["{}/build", "-o", "{}/none/x.html"], "does not exist"),
     (["{}/build", "-o", "{}/x.html", "--inputs", "{}/none.npz"], "none.npz"),
+    (["{}/build", "--synth", "ulx3s_85f"], "argument --synth: ulx3s_85f is a board; its device is ecp5-85k"),
     (["{}/build", "--synth", "z80"], "invalid choice: 'z80'"),
     (["{}/build", "--pnr"], "argument --pnr: needs --synth DEVICE"),
     (["{}/build", "--synth", "up5k", "--pnr", "--seeds", "0"], "argument --seeds: must be at least 1, not 0"),

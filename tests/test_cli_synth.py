@@ -42,7 +42,8 @@ def test_placed_and_checked(capsys, build, monkeypatch):
             "tools", "seconds"} <= set(found)
     assert (found["device"], found["top"], found["fmax_is"]) == ("ecp5-25k", "network", "routed")
     assert set(found["utilisation"]) == {"lut", "ff", "bram", "dsp", "spram"}
-    assert found["utilisation"]["dsp"] == {"used": found["cells"]["MULT18X18D"], "available": 28}
+    assert found["utilisation"]["dsp"] == {
+        "counts": "multipliers", "used": found["cells"]["MULT18X18D"], "available": 28}
     assert found["inferences_per_second"] == pytest.approx(found["fmax_mhz"] * 1e6 / found["per_inference_cycles"])
     assert set(found["tools"]) == {"yosys", "nextpnr-ecp5"}
     assert found["check"]["passed"] and found["check"]["mismatches"] == 0
@@ -96,6 +97,7 @@ def test_does_not_fit(capsys, build, monkeypatch):
     (["--device", "ecp5-25k", "--pnr", "--freq", "nan"], "argument --freq: must be above 0 and below 10000, not nan"),
     (["--device", "xcup", "--pnr"], "argument --pnr: there are no open tools for xcup; it is only counted"),
     (["--device", "xcup", "--check"], "argument --check: there are no open tools for xcup; it is only counted"),
+    (["--device", "icebreaker"], "argument --device: icebreaker is a board; its device is up5k"),
     (["--device", "ice9"], "argument --device: invalid choice: 'ice9'"),
     ([], "the following arguments are required: --device"),
 ])

@@ -1,6 +1,6 @@
 """Plans for boards: the link's buffer is known before there is a plan, and what is left free is enough."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,12 +80,13 @@ def test_logic_cells_of_an_ice40_are_counted():
         choose(of(2800), device=Device.UP5K, target=None, reserve=Resources())
     with pytest.raises(PlanError, match=r"^no plan fits up5k: the closest needs 168 logic cells more than the 4,836 "):
         choose(of(2780), device=Device.UP5K, target=None, reserve=Resources(lut=100, ff=100))
-    # Without a reserve each kind is counted by itself.
-    assert choose(of(4000), device=Device.UP5K, target=None)
+    # As without a board.
+    with pytest.raises(PlanError, match=r"^no plan fits up5k: the closest needs 24 logic cells more than the 5,016 "):
+        choose(of(2800), device=Device.UP5K, target=None)
 
 
 def test_plan_for_a_board_leaves_room():
-    network = make_network(np.random.default_rng(5), sizes=(64, 64, 10), sets=(4, None))
+    network = make_network(np.random.default_rng(5), sizes=(128, 128, 10), sets=(4, None))
     alone = plan(network, Settings(device=Device.UP5K))
     hosted = plan(network, Settings(device=Device.UP5K, hosted=True))
     whole, reserve = capacity(Device.UP5K), board_reserve(network, Device.UP5K, loadable=False)
@@ -93,3 +94,38 @@ def test_plan_for_a_board_leaves_room():
     assert taken.lut + LONE_FF * taken.ff <= MOST_CELLS * whole.lut and taken.block_ram <= whole.block_ram
     most = plan_resources(alone, Device.UP5K) + reserve
     assert most.lut + LONE_FF * most.ff > MOST_CELLS * whole.lut
+
+
+@pytest.fixture(scope="module")
+def large():
+    """A network whose weights do not fit the block RAMs of an UltraPlus."""
+    return make_network(np.random.default_rng(7), sizes=(300, 256, 3), sets=(4, None))
+
+
+def test_weights_that_fit_in_no_other_way_are_loaded(large):
+    asked = Settings(device=Device.UP5K, hosted=True)
+    made = plan(large, asked)
+    assert made.arch.loadable and made.settings == asked
+    assert plan_resources(made, Device.UP5K).spram > 0
+    said = plan(large, replace(asked, loadable=True))
+    assert made.arch == said.arch
+
+
+def test_weights_that_fit_are_not_loaded():
+    network = make_network(np.random.default_rng(5), sizes=(64, 64, 10), sets=(4, None))
+    assert not plan(network, Settings(device=Device.UP5K, hosted=True)).arch.loadable
+
+
+@pytest.mark.parametrize("settings", [
+    Settings(device=Device.UP5K, hosted=True, loadable=False),      # somebody said no
+    Settings(device=Device.UP5K),                                   # no host that loads anything
+])
+def test_weights_are_not_loaded_unasked(large, settings):
+    with pytest.raises(PlanError, match=r"block RAMs more than .*; loadable = true in the plan would let weights be"):
+        plan(large, settings)
+
+
+def test_not_even_loaded(large):
+    """The message is about plans that are loaded, and says how fast those can be."""
+    with pytest.raises(PlanError, match=r"^no plan of 300 cycles .* fits up5k: .*: \d+ cycles on this device$"):
+        plan(large, Settings(device=Device.UP5K, hosted=True, target_cycles=300))
