@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from ..boards.build_folder import read_build
 from ..boards.clocking import clocking
 from ..boards.host.emulate import Emulator
 from ..boards.host.identity import link_arch
+from ..boards.host.line import is_pseudo_terminal
 from ..boards.kits.all import BOARDS
 from ..boards.top import BoardTop
 from ..hw.errors import DovetailError
@@ -94,7 +94,7 @@ def _check_link(path: Path | None) -> None:
 
 def _is_port(path: Path) -> bool:
     """Whether it is what an emulation made, perhaps one that was killed."""
-    return path.is_symlink() and re.fullmatch(r"/dev/(pts/|ttys)\d+", os.readlink(path)) is not None
+    return path.is_symlink() and is_pseudo_terminal(path)
 
 
 @contextmanager

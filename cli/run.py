@@ -9,6 +9,7 @@ import numpy as np
 
 from ..boards.build_folder import read_build
 from ..boards.host.device import BAUD, Device
+from ..boards.host.line import is_pseudo_terminal
 from ..boards.kits.all import BOARDS
 from ..hw.errors import DovetailError
 from ..sim import golden
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     found: dict[str, Any] = {
         "samples": len(codes), "outputs": outputs.size, "mismatches": len(different), "first_mismatch": None,
         "accuracy": accuracy, "float_accuracy": float_accuracy, "port": args.port, "baud": baud,
+        "pseudo_terminal": is_pseudo_terminal(args.port),
         "clock_hz": device.hello.clock_hz, "loaded": device.loaded, "resent": device.resent,
         "dropped": device.hello.dropped, "seconds": seconds, "calls_per_second": len(codes) / seconds,
     }
@@ -96,8 +98,11 @@ def _show(found: dict[str, Any]) -> None:
     if first is not None:
         print(f"first mismatch: frame {first['frame']}, element {first['element']}: expected {first['expected']}, "
               f"got {first['got']}")
-    print(f"speed: {found['calls_per_second']:,.1f} calls per second ({counted(found['samples'], 'input')} in "
-          f"{found['seconds']:.2f} s), with a clock of {found['clock_hz'] / 1e6:g} MHz")
+    clock = f"{found['clock_hz'] / 1e6:g} MHz"
+    print(f"measured: {found['calls_per_second']:,.1f} calls per second over this port "
+          f"({counted(found['samples'], 'input')} in {found['seconds']:.2f} s)")
+    print(f"clock: the emulated board's would be {clock}; the pace is the emulation's, not a board's"
+          if found["pseudo_terminal"] else f"clock: {clock}, as the board says")
     print(f"line: {counted(found['resent'], 'request')} sent again; {counted(found['dropped'], 'frame')} dropped by "
           "the board since it was started")
     if found["accuracy"] is not None:

@@ -11,7 +11,9 @@ The data are the 8 x 8 handwritten digits of scikit-learn (``load_digits``, 1,79
 Everything is plain numpy: a hidden layer is linear, batch normalisation, ReLU, k-WTA; the loss is cross entropy; the
 optimiser is Adam (Kingma and Ba, 2015) with a cosine learning rate. Training takes some six seconds on one core.
 
-Run it as ``python examples/train_digits.py --output cli/digits``. It writes three files into the folder:
+Beside Dovetail it needs scikit-learn, for the images, and threadpoolctl:
+``.venv/bin/pip install scikit-learn threadpoolctl``. Then ``.venv/bin/python examples/train_digits.py --output digits``
+writes three files into the folder (``--output cli/digits``: the packaged ones anew):
 
 =========================  ==================================================================================
 ``digits.onnx``            the trained network, opset 17, float32
@@ -27,6 +29,7 @@ weights differ in value (never in mask), and the accuracy by some tenths of a po
 import argparse
 import io
 import math
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,9 +39,14 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from threadpoolctl import threadpool_limits
+
+try:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+    from threadpoolctl import threadpool_limits
+except ModuleNotFoundError:
+    raise SystemExit("scikit-learn or threadpoolctl is missing: "
+                     f"{sys.executable} -m pip install scikit-learn threadpoolctl") from None
 
 __all__ = ["Digits", "Layer", "Network", "complementary_masks", "k_winners", "load", "main", "to_onnx", "train"]
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from bundles import CASES, make_bundle
 from commands import contents
 
 from dovetail.boards.build_folder import read_build
+from dovetail.cli.main import _parser
 from dovetail.hw.errors import ToolMissing
 from dovetail.hw.memory_map import memory_map
 from dovetail.hw.yosys import run_yosys
@@ -107,3 +109,36 @@ def test_python_is_clean(bundle):
     if "No module named ruff" in done.stderr:
         pytest.skip("ruff is not installed")
     assert done.returncode == 0, done.stdout
+
+
+def commands_of(bundle, program):
+    """The commands of the README that call a program."""
+    commands = re.findall(r"`([^`]*)`", (bundle.folder / "README.md").read_text())
+    return [command for command in commands if re.match(rf'(\(cd "\$B" && )?{program} ', command)]
+
+
+def test_readme_commands_work_anywhere(bundle, tmp_path):
+    """As they stand there, from another folder; only what they leave in /tmp is moved."""
+    icarus()
+    before = contents(bundle.folder)
+    for program, last in (("iverilog", "PASS: "), ("cc", "")):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not on PATH")
+        (command,) = commands_of(bundle, program)
+        done = subprocess.run(command.replace("/tmp", str(tmp_path)), shell=True, cwd=tmp_path,
+                              env={**os.environ, "B": str(bundle.folder)}, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(last), done.stdout
+    assert contents(bundle.folder) == before
+
+
+def test_readme_calls_dovetail_rightly(bundle):
+    commands = commands_of(bundle, "dovetail")
+    assert {command.split()[1] for command in commands} >= {"build", "run", "emulate"}
+    for command in commands:
+        if len(command.split()) > 2 and "--help" not in command and "--config" not in command:
+            _parser().parse_args(shlex.split(command)[1:])
+
+
+def test_readme_says_who_loads_the_weights(bundle):
+    readme = (bundle.folder / "README.md").read_text()
+    assert ("`dovetail run` loads" in readme) == bundle.plan.arch.loadable

@@ -1,5 +1,6 @@
 """The driver against a board in plain Python, over lines that lose, change, double, cut and invent octets."""
 
+import errno
 import os
 import random
 import re
@@ -11,7 +12,9 @@ from board_model import Clock, Faults, ModelBoard, ModelLine, frame
 from builders import make_cnn, make_network, retrained
 from hypothesis import given
 from hypothesis import strategies as st
+from serial.tools.list_ports_common import ListPortInfo
 
+import dovetail.boards.host.line
 from dovetail.boards.host.codes import Format
 from dovetail.boards.host.device import Device
 from dovetail.boards.host.exchange import TRIES
@@ -377,13 +380,34 @@ def test_a_write_has_the_time_that_it_takes(monkeypatch, baud):
         os.close(file)
 
 
+@pytest.mark.parametrize("ports, told", [
+    ([], "this machine has none"),
+    (["/dev/ttyUSB1", "/dev/ttyUSB0"], "those of this machine are /dev/ttyUSB0, /dev/ttyUSB1"),
+])
+def test_absent_ports(tmp_path, monkeypatch, ports, told):
+    """Such a board cannot be reached: exit code 3, and the ports that there are."""
+    monkeypatch.setattr(dovetail.boards.host.line, "comports", lambda: [ListPortInfo(port) for port in ports])
+    port = tmp_path / "absent"
+    with pytest.raises(DeviceError, match=f"^{re.escape(str(port))}: there is no such serial port; {told}$") as found:
+        open_line(str(port), 1_000_000)
+    assert found.value.exit_code == 3
+
+
+def test_forbidden_ports(monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("serial.serialposix.os.open", refuse)
+    with pytest.raises(DeviceError, match=r"^/dev/ttyS0: no permission to open it \(on Linux: .* group dialout\?\)$"):
+        open_line("/dev/ttyS0", 1_000_000)
+
+
 def test_ports_wrong(tmp_path):
+    """What is no serial port is a wrong call: exit code 2."""
     (tmp_path / "file").write_text("")
-    for port, kind, message in ((tmp_path / "absent", DovetailError, "there is no such serial port"),
-                                (tmp_path, DovetailError, "there is no such serial port"),
-                                (tmp_path / "file", DeviceError, "is no serial port"),
-                                (tmp_path / "file" / "port", DeviceError, "is no serial port")):
-        with pytest.raises(kind, match=f"^{re.escape(str(port))}: {message}$"):
+    for port in (tmp_path, tmp_path / "file", tmp_path / "file" / "port", "/dev/null"):
+        with pytest.raises(DovetailError, match=f"^{re.escape(str(port))}: is no serial port$") as found:
             open_line(str(port), 1_000_000)
+        assert found.value.exit_code == 2
     with pytest.raises(DovetailError, match=r"^' ': is no serial port's name$"):
         open_line(" ", 1_000_000)

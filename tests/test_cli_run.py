@@ -17,6 +17,7 @@ from commands import as_json
 from dovetail.boards.build_folder import read_build
 from dovetail.boards.host.device import Device
 from dovetail.cli.main import main
+from dovetail.cli.run import _show
 from dovetail.hw.errors import DeviceError
 from dovetail.sim import golden
 
@@ -75,7 +76,7 @@ def test_run(digits, tmp_path, capsys, end):
         code, found = as_json(capsys, "run", digits / "build", "--port", link, "--inputs", inputs)
         assert code == 0 and found["calls_per_second"] > 1
         expected = {"samples": 360, "outputs": 3600, "mismatches": 0, "first_mismatch": None, "clock_hz": 12_000_000,
-                    "loaded": False, "dropped": 0}
+                    "loaded": False, "dropped": 0, "pseudo_terminal": True}
         assert {key: found[key] for key in expected} == expected
         assert found["accuracy"] == pytest.approx(found["float_accuracy"], abs=0.02) and found["accuracy"] > 0.9
         assert main(["run", str(digits / "build"), "--port", str(link), "--inputs", str(inputs), "--limit", "3"]) == 0
@@ -168,12 +169,32 @@ def test_a_board_that_goes_away(digits, tmp_path):
 @pytest.mark.parametrize("options, message", [
     (["--limit", "0"], "argument --limit: must be at least 1, not 0"),
     (["--baud", "5"], "argument --baud: must be in 300..100000000, not 5"),
-    ([], "/dev/absent: there is no such serial port"),
+    ([], "/dev/null: is no serial port"),
 ])
 def test_run_wrong(digits, capsys, options, message):
-    assert main(["run", str(digits / "build"), "--port", "/dev/absent", "--inputs", str(digits / "digits_test.npz"),
+    assert main(["run", str(digits / "build"), "--port", "/dev/null", "--inputs", str(digits / "digits_test.npz"),
                  *options]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"dovetail: error: {message}"
+
+
+def test_no_such_port(digits, capsys):
+    """A board that cannot be reached is no wrong call."""
+    inputs = digits / "digits_test.npz"
+    assert main(["run", str(digits / "build"), "--port", "/dev/absent", "--inputs", str(inputs)]) == 3
+    assert capsys.readouterr().err.splitlines()[-1].startswith(
+        "dovetail: error: /dev/absent: there is no such serial port; ")
+
+
+def test_whose_clock_it_is(capsys):
+    """An emulation's pace is not passed off as a board's."""
+    found = {"loaded": False, "mismatches": 0, "outputs": 10, "first_mismatch": None, "calls_per_second": 200.72,
+             "samples": 1, "seconds": 0.005, "clock_hz": 18_000_000, "resent": 0, "dropped": 0, "accuracy": None}
+    for emulated, clock in (
+            (True, "clock: the emulated board's would be 18 MHz; the pace is the emulation's, not a board's"),
+            (False, "clock: 18 MHz, as the board says")):
+        _show(found | {"pseudo_terminal": emulated})
+        assert capsys.readouterr().out.splitlines()[1:3] == [
+            "measured: 200.7 calls per second over this port (1 input in 0.01 s)", clock]
 
 
 def test_emulate_wrong(digits, tmp_path, capsys):

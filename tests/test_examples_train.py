@@ -2,6 +2,8 @@
 
 import importlib.resources
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +197,13 @@ def test_exported_model_is_the_trained_one(script):
 def test_epochs_wrong(script):
     with pytest.raises(ValueError, match="^Epochs must be at least 1, not 0$"):
         script.train(script.load(seed=1), epochs=0, seed=1)
+
+
+@pytest.mark.parametrize("name", ["sklearn", "threadpoolctl"])
+def test_a_missing_package_is_one_line(name, tmp_path):
+    """As in an installation without the tools for tests."""
+    hide = f"import runpy, sys; sys.modules[{name!r}] = None; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", hide], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == ("scikit-learn or threadpoolctl is missing: "
+                           f"{sys.executable} -m pip install scikit-learn threadpoolctl\n")

@@ -141,9 +141,9 @@ class Device:
         Raises
         ------
         DovetailError
-            If there is no such port; else as `Device`.
+            If that is no port; else as `Device`.
         DeviceError
-            If the port is in use; else as `Device`.
+            If the port cannot be opened; else as `Device`.
         """
         # While one layer works on an input, the next ones wait for it.
         cycles = round(build.manifest["predicted_cycles_per_inference"] * (len(build.plan.layers) + 1))

@@ -1,15 +1,18 @@
 """The serial line as the host sees it."""
 
 import errno
+import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import serial
+from serial.tools.list_ports import comports
 
 from ...hw.errors import DeviceError, DovetailError
 
-__all__ = ["READ_SECONDS", "Line", "open_line"]
+__all__ = ["READ_SECONDS", "Line", "is_pseudo_terminal", "open_line"]
 
 #: Seconds that a read waits at most: what the driver's deadlines are late by.
 READ_SECONDS = 0.005
@@ -27,8 +30,6 @@ _MEANING = {
     errno.EAGAIN: "in use by another program",
     errno.EBUSY: "in use by another program",
     errno.ENODEV: "there is no such device",
-    errno.ENOTDIR: "is no serial port",
-    errno.ENOTTY: "is no serial port",
     errno.ENXIO: "there is no such device",
 }
 
@@ -68,9 +69,9 @@ def open_line(port: str, baud: int) -> Line:
     Raises
     ------
     DovetailError
-        If there is no such port.
+        If that is the name of something else: a file, a folder, ``/dev/null``.
     DeviceError
-        If it cannot be opened, or somebody else has it.
+        If there is no such port, it cannot be opened, or somebody else has it.
     """
     if not port.strip() or "\0" in port:
         raise DovetailError(f"{port!r}: is no serial port's name")
@@ -81,10 +82,24 @@ def open_line(port: str, baud: int) -> Line:
         # Of errors of the port's settings, pyserial keeps the number in their cause alone.
         numbers = [getattr(error, "errno", None), *(error.__context__.args if error.__context__ else ())]
         number = next((number for number in numbers if isinstance(number, int)), 0)
-        if number == errno.ENOENT or Path(port).is_dir():
-            raise DovetailError(f"{port}: there is no such serial port") from error
+        if number in (errno.ENOTTY, errno.ENOTDIR) or Path(port).is_dir():
+            raise DovetailError(f"{port}: is no serial port") from error
+        if number == errno.ENOENT:
+            raise DeviceError(f"{port}: there is no such serial port; {_ports()}") from error
         raise DeviceError(f"{port}: {_MEANING.get(number, str(error))}") from error
     # A USB adapter may hold octets back for 16 ms, to send more at once; drivers that can be asked not to, are.
     with suppress(AttributeError, NotImplementedError, OSError, ValueError):
         line.set_low_latency_mode(True)
     return line
+
+
+def is_pseudo_terminal(port: str | Path) -> bool:
+    """Whether no line is behind the port but another program, `dovetail emulate` say; links to it count, too, even
+    where the terminal is gone."""
+    return re.fullmatch(r"/dev/(pts/|ttys)\d+", os.path.realpath(port)) is not None
+
+
+def _ports() -> str:
+    """The serial ports of this machine, in words."""
+    names = sorted(port.device for port in comports())
+    return f"those of this machine are {', '.join(names)}" if names else "this machine has none"

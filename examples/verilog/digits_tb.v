@@ -3,6 +3,8 @@
 //   $ iverilog -g2012 -o digits.vvp examples/verilog/*.v build/network.v && vvp digits.vvp +frames=build/tb_input.hex
 //   $ verilator --binary --timing --top-module digits_tb examples/verilog/*.v build/network.v
 //   $ obj_dir/Vdigits_tb +frames=build/tb_input.hex
+// It loads nothing: a network whose weights are in SPRAM (the folder's README.md names its empty memories) gives no
+// digit here; tb.v of its folder shows how to load it.
 module digits_tb;
   localparam FRAMES = 4, PIXELS = 64;
   reg clk = 0, rst = 1, pixel_valid = 0;
@@ -39,5 +41,5 @@ module digits_tb;
     $finish;
   end
 
-  initial #1000000 $fatal(1, "no digit");
+  initial #1000000 $fatal(1, "no digit: weights in SPRAM would have to be loaded first, see tb.v of the folder");
 endmodule
