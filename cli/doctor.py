@@ -12,11 +12,13 @@ import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..boards.kits.all import BOARDS
 from ..hw.errors import ToolMissing
 from ..sim.tools import find_compiler, find_icarus, find_verilator
 
@@ -38,8 +40,8 @@ class Tool:
         What people call it; for a Python package, the name of its distribution.
     find : callable or None
         Returns the command, or raises ``ToolMissing``; ``None`` for a Python package.
-    show_version : str
-        The argument that makes the command print its version.
+    show_version : str or None
+        The argument that makes the command print its version; ``None``: it is not started.
     required : bool
         Whether Dovetail's main job (``dovetail demo``) fails without it.
     without : str
@@ -50,7 +52,7 @@ class Tool:
 
     name: str
     find: Callable[[], Command] | None = None
-    show_version: str = "--version"
+    show_version: str | None = "--version"
     required: bool = False
     without: str
     get: str
@@ -58,7 +60,8 @@ class Tool:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What was found of a tool: its version and place, or, where it is missing or does not start, why not."""
+    """What was found of a tool: its version, if it says one, and place, or, where it is missing or does not start, why
+    not."""
 
     tool: Tool
     version: str | None = None
@@ -85,6 +88,19 @@ def _program(name: str) -> Callable[[], Command]:
     return find
 
 
+def _programmers() -> list[Tool]:
+    """What boards are programmed with; not started, for they might look for a board."""
+    sources = {
+        "iceprog": "apt install fpga-icestorm", "openFPGALoader": "apt install openfpgaloader",
+        "icesprog": "github.com/wuxx/icesugar has it",
+    }
+    boards: dict[str, list[str]] = {}
+    for board in BOARDS.values():
+        boards.setdefault(board.program.split()[0], []).append(board.name)
+    return [Tool(name=name, find=_program(name), show_version=None, get=sources[name],
+                 without=f"no bitstream gets onto {', '.join(names)}") for name, names in boards.items()]
+
+
 # Compiler and simulators are looked for as the engines do it, so that what is found here is what will run.
 TOOLS = (
     _package("amaranth", "no hardware is generated"),
@@ -108,6 +124,7 @@ TOOLS = (
          without="no --engine verilator, no lint of the Verilog", get="apt install verilator"),
     Tool(name="z3", find=_program("z3"),
          without="no formal proofs in the tests", get="pip install z3-solver"),
+    *_programmers(),
 )
 
 
@@ -138,6 +155,8 @@ def examine(tool: Tool) -> Finding:
     except ToolMissing:
         return Finding(tool=tool, problem="missing")
     location = " ".join(command)
+    if tool.show_version is None:
+        return Finding(tool=tool, location=location)
     try:
         done = subprocess.run([*command, tool.show_version], env={**os.environ, **environment}, capture_output=True,
                               text=True, timeout=TIMEOUT_SECONDS)
@@ -145,7 +164,7 @@ def examine(tool: Tool) -> Finding:
         return Finding(tool=tool, location=location, problem=f"does not start ({error})")
     if done.returncode:
         return Finding(tool=tool, location=location, problem=f"fails with exit code {done.returncode}")
-    number = re.search(r"\d+(\.\d+)+", done.stdout)
+    number = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)     # nextpnr says it on stderr
     return Finding(tool=tool, location=location, version=number.group() if number else "unknown")
 
 
@@ -155,6 +174,17 @@ def _record(finding: Finding) -> dict[str, object]:
             "location": finding.location, "problem": finding.problem, "without": tool.without, "get": tool.get}
 
 
+def _short(location: str) -> str:
+    """A command, or a folder, with the last name of this Python's installation for its path; the user's is ``~``."""
+    def shortened(word: str) -> str:
+        for folder, instead in ((sys.prefix, Path(sys.prefix).name), (str(Path.home()), "~")):
+            if word.startswith(f"{folder}/"):
+                return instead + word.removeprefix(folder)
+        return word
+
+    return " ".join(map(shortened, location.split(" ")))
+
+
 def _table(findings: Sequence[Finding]) -> Table:
     table = Table(title=f"dovetail {version('dovetail')} on Python {platform.python_version()}, {platform.system()} "
                         f"{platform.machine()}", title_justify="left")
@@ -162,7 +192,7 @@ def _table(findings: Sequence[Finding]) -> Table:
         table.add_column(heading, overflow="fold")
     for finding in findings:
         if finding.found:
-            table.add_row(finding.tool.name, finding.version, escape(finding.location or ""))
+            table.add_row(finding.tool.name, finding.version or "found", escape(_short(finding.location or "")))
         else:
             table.add_row(finding.tool.name, f"[bold red]{escape(finding.problem or '')}[/]",
                           escape(f"{finding.tool.without}; {finding.tool.get}"))
@@ -196,6 +226,7 @@ def run(args: argparse.Namespace) -> int:
                           "tools": [_record(finding) for finding in findings]}, indent=2))
     else:
         Console().print(_table(findings))
+        print(f"{Path(sys.prefix).name} stands for {sys.prefix}")
     if lacking:
         raise ToolMissing("; ".join(f"{each.tool.name} {each.problem}: {each.tool.get}" for each in lacking))
     return 0

