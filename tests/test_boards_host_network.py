@@ -77,7 +77,8 @@ def test_every_image(board, digits):
     with device(board, first) as found:
         np.testing.assert_array_equal(found(codes), expected(first, codes))
         np.testing.assert_array_equal(found(codes[:1]), expected(first, codes[:1]))
-    assert (len(codes), found.resent, found.hello.dropped, found.loaded) == (360, 0, 0, False)
+    # Not how many were sent again: a busy machine lets deadlines pass.
+    assert (len(codes), found.hello.dropped, found.loaded) == (360, 0, False)
 
 
 def test_other_weights(board, digits):

@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from dovetail.hw.errors import DovetailError, ToolFailed, ToolMissing
-from dovetail.sim import Engine, cxxrtl, simulate, tools
+from dovetail.sim import Engine, cxxrtl_build, simulate, tools
 
 
 class Wire(wiring.Component):
@@ -42,7 +42,7 @@ def bare(monkeypatch, tmp_path):
     """A machine without any tool."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(cxxrtl, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cxxrtl_build, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
 
@@ -72,7 +72,7 @@ def test_compiler_from_environment(monkeypatch, tmp_path):
     compiler.write_text("#!/bin/sh\necho no such thing >&2\nexit 4\n")
     compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("CXX", f"{compiler} -m64")
-    monkeypatch.setattr(cxxrtl, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cxxrtl_build, "cache_folder", lambda: tmp_path)
     assert tools.find_compiler() == [str(compiler), "-m64"]
     with pytest.raises(ToolFailed, match="^mine failed with code 4: no such thing$"):
         run()
@@ -80,20 +80,20 @@ def test_compiler_from_environment(monkeypatch, tmp_path):
 
 
 def test_compiled_model_is_kept(compiler, monkeypatch, tmp_path):
-    monkeypatch.setattr(cxxrtl, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cxxrtl_build, "cache_folder", lambda: tmp_path)
     assert run() == [1, 2]
     assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
 
     def fail(*args, **kwargs):
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr(cxxrtl, "run_yosys", fail)
+    monkeypatch.setattr(cxxrtl_build, "run_yosys", fail)
     assert run() == [1, 2]
 
 
 def test_cache_is_bounded(compiler, monkeypatch, tmp_path):
-    monkeypatch.setattr(cxxrtl, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(cxxrtl, "_KEPT", 2)
+    monkeypatch.setattr(cxxrtl_build, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cxxrtl_build, "_KEPT", 2)
     for age in range(3):
         old = tmp_path / f"{age}.so"
         old.write_text("")
