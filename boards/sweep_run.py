@@ -132,8 +132,9 @@ def _measured(
 
 @contextmanager
 def _client(scheduler: str | None, workers: int | None) -> Iterator[Client]:
-    # A point that ends its worker, for want of memory say, is tried once more and then given up.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+    # A point that ends its worker, for want of memory say, is tried three times more and then given up: fewer, and one
+    # that happened to wait for the same workers is blamed, too.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 3}):
         if scheduler is None:
             with (LocalCluster(n_workers=workers or os.cpu_count() or 1, threads_per_worker=1, processes=True,
                                memory_limit=None, dashboard_address="127.0.0.1:0",
