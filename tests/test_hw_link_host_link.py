@@ -204,7 +204,7 @@ def test_too_long_for_the_receiver():
 
 def test_size():
     """What a network on iCE40 pays for its link."""
-    for loadable, most in ((False, 530), (True, 690)):
+    for loadable, most in ((False, 530), (True, 681)):
         built = dense(loadable=loadable)
         parts = (HostLink(built.arch, link_of(built), loaded=True), UartReceiver(cycles_per_bit=12),
                  UartTransmitter(cycles_per_bit=12))
